@@ -1,0 +1,57 @@
+# Thin targets; what they do is in tests/ (the test bed) and in the crates.
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit suites e2e cluster tools crds manifests fmt lint deny gc
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Watch a bad release being undone on a real cluster (DEMO_KEEP=1 leaves it running)
+	@echo "demo: building the demo (about 3 min the first time)"
+	@$(CARGO) build --locked -p snapback-tests --bin testbed
+	@$(TESTBED) demo
+
+test: unit suites e2e ## Run every test: units, then the suites on a real control plane, then real pods
+	@echo "test: all suites passed"
+
+unit: ## Unit, property and golden tests; needs nothing but Rust
+	@echo "test: unit tests (about 4 min to build the first time)"
+	$(CARGO) test --locked --workspace --exclude snapback-tests
+
+suites: ## Schemas, admission and manifests on a real API server
+	$(CARGO) test --locked -p snapback-tests --lib --test apiserver
+
+e2e: ## The scenarios, with real pods and a real Prometheus (root)
+	$(CARGO) test --locked -p snapback-tests --test e2e
+
+cluster: ## Keep a cluster running for hands-on work; prints its KUBECONFIG
+	@$(CARGO) build --locked -p snapback-tests --bin testbed
+	@$(TESTBED) cluster
+
+tools: ## Find or build the programs of the test bed
+	@$(TESTBED) tools
+
+crds: ## Generate crds/, its copy in the chart and docs/api.md from the Rust types
+	$(CARGO) run --locked -q -p snapback-api --example crds -- crds
+	$(CARGO) run --locked -q -p snapback-api --example crds -- charts/snapback/crds
+	@$(TESTBED) reference
+
+manifests: ## Generate deploy/base from the chart
+	@$(TESTBED) manifests
+
+fmt: ## Format
+	$(CARGO) fmt --all
+
+lint: ## Formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+deny: ## Licences, advisories and duplicate packages
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check bans licenses sources
+
+gc: ## Remove what killed runs of the test bed left behind
+	@$(TESTBED) gc

@@ -1,0 +1,52 @@
+{{- define "snapback.name" -}}
+{{- if contains "snapback" .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-snapback" .Release.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- end }}
+{{- define "snapback.selector" -}}
+app.kubernetes.io/name: snapback
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+{{- define "snapback.labels" -}}
+{{ include "snapback.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+{{- define "snapback.rules" -}}
+# The policies are read; only their status is written.
+- apiGroups: [snapback.dev]
+  resources: [rollbackpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [snapback.dev]
+  resources: [rollbackpolicies/status]
+  verbs: [update, patch]
+# A decision creates a Rollback; acting writes its status.
+- apiGroups: [snapback.dev]
+  resources: [rollbacks]
+  verbs: [get, list, watch, create]
+- apiGroups: [snapback.dev]
+  resources: [rollbacks/status]
+  verbs: [update]
+# Deployments are watched as metadata and read when they roll out; patch is the undo.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, patch]
+# The revisions to go back to, and the pods that run them; pods are watched only while their target is judged.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+# A copy of the known good template, for when its ReplicaSet is gone.
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, create, delete]
+# Does what the known good revision refers to still exist? Only metadata is asked for.
+- apiGroups: [""]
+  resources: [configmaps, serviceaccounts, persistentvolumeclaims{{ if .Values.preflight.secrets }}, secrets{{ end }}]
+  verbs: [get]
+# Repeated Events are patched.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}

@@ -1,0 +1,128 @@
+//! The rules of a policy.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One rule. Exactly one of `errorRate`, `latency`, `crashRate` and `query` says what it looks at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.crashRate) ? 1 : 0) + (has(self.query) ? 1 : 0) == 1",
+    "must set exactly one of errorRate, latency, crashRate or query (these are the known types of checks)"
+))]
+pub struct CheckSpec {
+    /// Name of the check, unique in the policy; it appears in status, events and records.
+    #[schemars(length(min = 1, max = 63), extend("pattern" = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<SeverityName>,
+    /// Failed requests among all requests of the new pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_rate: Option<ErrorRateSpec>,
+    /// A quantile of the request duration of the new pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencySpec>,
+    /// Failing pods among the new pods. Needs no metrics source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_rate: Option<CrashRateSpec>,
+    /// A query of your own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<QuerySpec>,
+}
+
+/// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SeverityName {
+    /// Decides a rollback.
+    Critical,
+    /// Asks a person.
+    Warning,
+}
+
+/// Failed requests among all requests of the new pods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct ErrorRateSpec {
+    /// Largest share that is still fine, as a percentage ("5%") or a fraction ("0.05").
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"5%\" or a fraction such as \"0.05\""))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) <= 100.0 : double(self) <= 1.0)", "must be at most \"100%\", or 1 as a fraction"))]
+    pub max: String,
+}
+
+/// A quantile of the request duration of the new pods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.max) || has(self.maxRatio)", "must set max, maxRatio or both"))]
+pub struct LatencySpec {
+    /// Which quantile. Default: P95.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<QuantileName>,
+    /// Largest duration that is still fine, such as "500ms".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub max: Option<String>,
+    /// Largest multiple of the baseline that is still fine, such as "2". The baseline is the old revision's pods while
+    /// they run, else the time before the rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?$')", "must be a number such as \"2\" or \"1.5\""))]
+    pub max_ratio: Option<String>,
+}
+
+/// Which quantile of the request duration. Default: P95.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum QuantileName {
+    /// The median.
+    P50,
+    /// 90 % of requests are faster.
+    P90,
+    /// 95 % of requests are faster.
+    P95,
+    /// 99 % of requests are faster.
+    P99,
+}
+
+/// Failing pods among the new pods: crash loops, image pull failures, config errors, OOM kills.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct CrashRateSpec {
+    /// Largest share that is still fine, as a percentage ("50%") or a fraction ("0.5").
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"5%\" or a fraction such as \"0.05\""))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) <= 100.0 : double(self) <= 1.0)", "must be at most \"100%\", or 1 as a fraction"))]
+    pub max: String,
+}
+
+/// A query of your own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = ("has(self.min) || has(self.max)", "must set min, max or both"))]
+pub struct QuerySpec {
+    /// PromQL that gives one number. `{{ namespace }}` and `{{ target }}` are replaced by the target's, `{{ pods }}` by
+    /// a pattern of the new revision's pods for use in pod=~"{{ pods }}".
+    #[schemars(length(min = 1, max = 4096))]
+    pub promql: String,
+    /// Smallest value that is still fine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 17))]
+    #[x_kube(validation = ("self.matches('^-?[0-9]+([.][0-9]+)?%?$')", "must be a number such as \"10\" or \"-1.5\", or with of: Baseline a percentage such as \"80%\""))]
+    pub min: Option<String>,
+    /// Largest value that is still fine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 17))]
+    #[x_kube(validation = ("self.matches('^-?[0-9]+([.][0-9]+)?%?$')", "must be a number such as \"10\" or \"-1.5\", or with of: Baseline a percentage such as \"80%\""))]
+    pub max: Option<String>,
+    /// What min and max are relative to. Absent: they are the limits themselves. Baseline: they are shares ("80%") of
+    /// the query's value before the rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Of>,
+}
+
+/// What min and max are relative to. Absent: they are the limits themselves. Baseline: they are shares ("80%") of the
+/// query's value before the rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Of {
+    /// The same query before the rollout.
+    Baseline,
+}

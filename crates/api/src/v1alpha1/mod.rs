@@ -1,0 +1,30 @@
+//! Version `v1alpha1` of the group `snapback.dev`.
+
+mod check;
+mod metrics;
+mod observed;
+mod policy;
+mod policy_status;
+mod rollback;
+mod rollback_status;
+
+pub use check::{CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SeverityName};
+pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMetric};
+pub use observed::{CheckStatus, RevisionStatus, VerdictName};
+pub use policy::{
+    AnalysisSpec, LabelSelectorSpec, MethodName, ModeName, OnNoDataName, Requirement, RollbackPolicy,
+    RollbackPolicySpec, RollbackRulesSpec, SelectorOperator, SoakSpec, TargetKind, TargetRef, VerifySpec,
+};
+pub use policy_status::{
+    PhaseName, QuarantinedStatus, ReadinessStatus, RollbackPolicyStatus, RolloutStatus, Summary, TargetStatus,
+};
+pub use rollback::{
+    ApprovalDecision, ApprovalSpec, LimitSpec, Rollback, RollbackSpec, RollbackTarget, RollbackVerify, TriggerSpec,
+    TriggerType,
+};
+pub use rollback_status::{ActionStatus, FieldOwner, RollbackPhase, RollbackStatus, Timeline};
+
+/// Label on a `Rollback`: the policy that decided it.
+pub const POLICY_LABEL: &str = "snapback.dev/policy";
+/// Label on a `Rollback`: the workload it acts on.
+pub const TARGET_LABEL: &str = "snapback.dev/target";

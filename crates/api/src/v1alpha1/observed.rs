@@ -1,0 +1,93 @@
+//! What both kinds report of revisions and checks.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check::SeverityName;
+
+/// One pod template of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionStatus {
+    /// Identity of the template: a hash of what it says, without what changes by itself (restarts, the hash label).
+    #[schemars(length(max = 64))]
+    pub fingerprint: String,
+    /// The ReplicaSet that runs it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub replica_set: String,
+    /// That ReplicaSet's UID.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub replica_set_uid: String,
+    /// Its images, in container order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 512)))]
+    pub images: Vec<String>,
+    /// The ControllerRevision that keeps a copy of its template, so that it can be put back when its ReplicaSet is gone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub snapshot: String,
+}
+
+/// The verdict of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VerdictName {
+    /// Inside its limit.
+    Passing,
+    /// Outside its limit.
+    Breached,
+    /// There is data, and it does not tell (yet).
+    Inconclusive,
+    /// There is no data. Never a breach.
+    NoData,
+}
+
+/// What a check says, and by what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckStatus {
+    /// The check.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// What its breach leads to.
+    pub severity: SeverityName,
+    /// What it says.
+    pub verdict: VerdictName,
+    /// Why, in one word.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// What was measured in the new pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub value: Option<String>,
+    /// What it was compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub limit: Option<String>,
+    /// The baseline's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub baseline: Option<String>,
+    /// Requests in the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<i64>,
+    /// Bad ones among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad: Option<i64>,
+    /// Start of the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_start: Option<Time>,
+    /// End of the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_end: Option<Time>,
+    /// The query that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
+    pub query: Option<String>,
+    /// One sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}

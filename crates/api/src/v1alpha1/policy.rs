@@ -1,0 +1,238 @@
+//! `RollbackPolicy`: which workloads are watched, and by what rules.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check::CheckSpec;
+use super::metrics::MetricsSpec;
+use super::policy_status::RollbackPolicyStatus;
+
+/// Watches every rollout of the chosen workloads, and puts the last known good revision back when the new one is bad.
+/// Only a target is required: the defaults are an error rate over 5 %, a p95 over twice the baseline, or more than
+/// half of the new pods crashing, looked at every 30 s until 15 min after the rollout completed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "snapback.dev",
+    version = "v1alpha1",
+    kind = "RollbackPolicy",
+    plural = "rollbackpolicies",
+    shortname = "rbp",
+    category = "snapback",
+    namespaced,
+    status = "RollbackPolicyStatus",
+    derive = "PartialEq",
+    doc = "Watches the rollouts of workloads and rolls bad ones back.",
+    printcolumn(json_path = ".status.summary.target", name = "Target", type_ = "string"),
+    printcolumn(json_path = ".status.summary.phase", name = "Phase", type_ = "string"),
+    printcolumn(json_path = ".status.summary.why", name = "Why", type_ = "string"),
+    printcolumn(json_path = ".status.summary.knownGood", name = "Known good", type_ = "string"),
+    printcolumn(json_path = ".status.conditions[?(@.type==\"Ready\")].status", name = "Ready", type_ = "string"),
+    printcolumn(json_path = ".spec.mode", name = "Mode", type_ = "string", priority = 1),
+    printcolumn(json_path = ".status.summary.message", name = "Message", type_ = "string", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.targetRef) != has(self.selector)").message("must set exactly one of targetRef and selector"))]
+pub struct RollbackPolicySpec {
+    /// The one workload that is watched, in the policy's own namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_ref: Option<TargetRef>,
+    /// All Deployments of the policy's namespace with these labels are watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelectorSpec>,
+    /// Who acts: Automatic (Snapback), Approve (a person approves each rollback), Observe (nothing is changed, only
+    /// reported). Default: Automatic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ModeName>,
+    /// Stops judging at once. A rollback that has begun is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+    /// How long and how often a rollout is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<SoakSpec>,
+    /// Where the numbers come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsSpec>,
+    /// How single windows become a verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<AnalysisSpec>,
+    /// Requests that a window must hold before it says anything; thinner windows are joined. Default: 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub minimum_requests: Option<i64>,
+    /// What the end of a soak means when there was nothing to judge by: Hold waits for data, Pass accepts. Never a
+    /// breach. Default: Hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_no_data: Option<OnNoDataName>,
+    /// The rules. Absent: the defaults. Given: these and no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub checks: Option<Vec<CheckSpec>>,
+    /// How an undo is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackRulesSpec>,
+}
+
+/// A workload in the policy's own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct TargetRef {
+    /// Its kind.
+    pub kind: TargetKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), extend("pattern" = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// Kinds of workloads that can be rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TargetKind {
+    /// apps/v1 Deployment.
+    Deployment,
+}
+
+/// Labels that choose workloads.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)",
+    "must name at least one label: an empty selector would cover every Deployment of the namespace"
+))]
+pub struct LabelSelectorSpec {
+    /// Labels with the very values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20))]
+    pub match_labels: BTreeMap<String, String>,
+    /// Requirements on labels; all must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub match_expressions: Vec<Requirement>,
+}
+
+/// A requirement on one label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0",
+    "must have values with the operators In and NotIn, and none with Exists and DoesNotExist"
+))]
+pub struct Requirement {
+    /// The label.
+    #[schemars(length(min = 1, max = 317))]
+    pub key: String,
+    /// How it is compared.
+    pub operator: SelectorOperator,
+    /// The values for In and NotIn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 63)))]
+    pub values: Vec<String>,
+}
+
+/// How a label is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SelectorOperator {
+    /// One of the values.
+    In,
+    /// None of the values.
+    NotIn,
+    /// Present.
+    Exists,
+    /// Absent.
+    DoesNotExist,
+}
+
+/// Who acts: Automatic (Snapback), Approve (a person approves each rollback), Observe (nothing is changed, only
+/// reported). Default: Automatic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ModeName {
+    /// Snapback rolls back by itself.
+    Automatic,
+    /// A person approves each rollback.
+    Approve,
+    /// Nothing is changed, only reported.
+    Observe,
+}
+
+/// How long and how often a rollout is judged.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "(has(self.duration) && !self.duration.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || (has(self.interval) && !self.interval.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || duration(has(self.interval) ? self.interval : '30s') <= duration(has(self.duration) ? self.duration : '15m')",
+    "must not have an interval (30s if absent) longer than the duration (15m if absent)"
+))]
+pub struct SoakSpec {
+    /// Time after the completed rollout in which it is judged, such as "15m". Default: 15m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub duration: Option<String>,
+    /// Time between two looks, such as "30s". Default: 30s. Take at least the scrape interval of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub interval: Option<String>,
+}
+
+/// How single windows become a verdict.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+pub struct AnalysisSpec {
+    /// The method. Default: Consecutive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<MethodName>,
+    /// Bad windows in a row that are a breach. Default: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub failures: Option<i32>,
+}
+
+/// How windows become a verdict. Consecutive: a number of bad windows in a row. Default: Consecutive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MethodName {
+    /// A breach is a number of bad windows in a row.
+    Consecutive,
+}
+
+/// What the end of a soak means when there was nothing to judge by: Hold waits for data, Pass accepts. Never a
+/// breach. Default: Hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnNoDataName {
+    /// The revision stays unjudged until there is data.
+    Hold,
+    /// The revision is accepted.
+    Pass,
+}
+
+/// How an undo is carried out.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackRulesSpec {
+    /// Time for the good revision's pods to be back before a person is called. Default: 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub deadline: Option<String>,
+    /// How the cure is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<VerifySpec>,
+    /// Time after an automatic rollback in which the next one of the same target is a person's to approve, such as
+    /// "30m". Default: none; the administrator's limits hold in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub cooldown: Option<String>,
+    /// Time after which an approval that nobody gave is no longer waited for. Default: 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub approval_timeout: Option<String>,
+}
+
+/// How the cure is verified.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+pub struct VerifySpec {
+    /// Time that the breached checks must be back inside their limits. Default: 2m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub duration: Option<String>,
+}

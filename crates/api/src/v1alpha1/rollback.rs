@@ -1,0 +1,223 @@
+//! `Rollback`: one undo, from its order to its end, and the record of it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::metrics::MetricsSpec;
+use super::observed::{CheckStatus, RevisionStatus};
+use super::policy::TargetKind;
+use super::rollback_status::RollbackStatus;
+
+/// Puts one earlier revision of one workload back, once, and checks that this cured the fault. A policy creates it;
+/// it stays as the record. Everything but the approval is fixed at creation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "snapback.dev",
+    version = "v1alpha1",
+    kind = "Rollback",
+    plural = "rollbacks",
+    shortname = "rb",
+    category = "snapback",
+    namespaced,
+    status = "RollbackStatus",
+    derive = "PartialEq",
+    doc = "One undo: order, progress and record.",
+    printcolumn(json_path = ".spec.target.name", name = "Target", type_ = "string"),
+    printcolumn(json_path = ".status.phase", name = "Phase", type_ = "string"),
+    printcolumn(json_path = ".spec.trigger.checks[0]", name = "Check", type_ = "string"),
+    printcolumn(json_path = ".status.reason", name = "Why", type_ = "string"),
+    printcolumn(json_path = ".metadata.creationTimestamp", name = "Age", type_ = "date"),
+    printcolumn(json_path = ".spec.from.images[0]", name = "From", type_ = "string", priority = 1),
+    printcolumn(json_path = ".spec.to.images[0]", name = "To", type_ = "string", priority = 1),
+    printcolumn(json_path = ".status.message", name = "Message", type_ = "string", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.target == oldSelf.target && self.from == oldSelf.from && self.to == oldSelf.to && self.trigger == oldSelf.trigger").message("must not change: a Rollback is a record; only spec.approval may be set"))]
+#[x_kube(validation = Rule::new("self.decidedAt == oldSelf.decidedAt && self.deadline == oldSelf.deadline && self.verify.duration == oldSelf.verify.duration && has(self.approvalTimeout) == has(oldSelf.approvalTimeout) && (!has(self.approvalTimeout) || self.approvalTimeout == oldSelf.approvalTimeout) && has(self.requireApproval) == has(oldSelf.requireApproval) && (!has(self.requireApproval) || self.requireApproval == oldSelf.requireApproval)").message("must not change: a Rollback is a record; only spec.approval may be set"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)").message("must not change: the approval was already given"))]
+pub struct RollbackSpec {
+    /// The workload.
+    pub target: RollbackTarget,
+    /// The revision to leave.
+    pub from: RevisionStatus,
+    /// The revision to go back to.
+    pub to: RevisionStatus,
+    /// What led to it.
+    pub trigger: TriggerSpec,
+    /// Whether a person must approve first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_approval: Option<bool>,
+    /// Why one must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub approval_reason: Option<String>,
+    /// Time after which an approval is no longer waited for. Absent: it is waited for without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub approval_timeout: Option<String>,
+    /// What the person says. Set it once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalSpec>,
+    /// When it was decided.
+    pub decided_at: Time,
+    /// When the rollout of the bad revision was first seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When the fault was first measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_bad_at: Option<Time>,
+    /// Time for the good revision's pods to be back before a person is called.
+    #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub deadline: String,
+    /// How the cure is verified.
+    pub verify: RollbackVerify,
+    /// Every check as it was at the decision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 17))]
+    pub evidence: Vec<CheckStatus>,
+}
+
+/// The workload that a Rollback acts on, in its own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct RollbackTarget {
+    /// Its kind.
+    pub kind: TargetKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its UID: a workload of the same name that was made later is another one.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+}
+
+/// What led to a Rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct TriggerSpec {
+    /// Who decided.
+    #[serde(rename = "type")]
+    pub type_: TriggerType,
+    /// The policy that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub policy: Option<String>,
+    /// The checks that were breached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 17), inner(length(max = 63)))]
+    pub checks: Vec<String>,
+}
+
+/// Who decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TriggerType {
+    /// A policy.
+    Policy,
+    /// A person.
+    Manual,
+}
+
+/// A person's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ApprovalSpec {
+    /// Approved or Rejected.
+    pub decision: ApprovalDecision,
+    /// Who says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub reason: Option<String>,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApprovalDecision {
+    /// Do it.
+    Approved,
+    /// Leave it.
+    Rejected,
+}
+
+/// How the cure is verified; a copy of what the policy said, since the record outlives it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackVerify {
+    /// Time that the breached checks must be back inside their limits.
+    #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub duration: String,
+    /// Time between two looks.
+    #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub interval: String,
+    /// Requests that a window must hold.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub minimum_requests: i64,
+    /// Where the numbers come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsSpec>,
+    /// The limits that were breached, as plain numbers. Pods are always checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub limits: Vec<LimitSpec>,
+}
+
+/// One limit, without anything relative.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitSpec {
+    /// The check.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Its kind: errorRate, latency or query.
+    #[schemars(length(min = 1, max = 16))]
+    pub kind: String,
+    /// The quantile, for latency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<super::check::QuantileName>,
+    /// The query, for query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub promql: Option<String>,
+    /// Smallest value that is fine; a share, seconds, or a bare number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub min: Option<String>,
+    /// Largest value that is fine; a share, seconds, or a bare number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub max: Option<String>,
+}
+
+impl Rollback {
+    /// The name of the one `Rollback` for a bad revision of a workload: the same for everybody who decides it.
+    ///
+    /// `episode` is 0, and rises when the same revision is decided on anew after nothing was undone.
+    pub fn name_for(target: &str, uid: &str, fingerprint: &str, episode: u32) -> String {
+        let uid: String = uid.chars().filter(char::is_ascii_alphanumeric).take(5).collect();
+        let bad: String = fingerprint.chars().take(10).collect();
+        // 63 characters in all: the name is a label value too.
+        let target: String = target.chars().take(40).collect();
+        let target = target.trim_end_matches(['-', '.']);
+        match episode {
+            0 => format!("{target}-{uid}-{bad}"),
+            episode => format!("{target}-{uid}-{bad}-{episode}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rollback;
+
+    #[test]
+    fn the_name_is_the_same_for_the_same_badness_and_fits_a_label() {
+        let name = || Rollback::name_for(&"checkout-".repeat(9), "0b9b-44aa-11", "0123456789abcdef0123", 0);
+        assert_eq!(name(), name());
+        assert!(name().len() <= 63, "{}", name());
+        assert_ne!(name(), Rollback::name_for("checkout", "0b9b", "0123456789abcdef0123", 1));
+        assert_ne!(Rollback::name_for("a", "u", "1", 0), Rollback::name_for("a", "v", "1", 0));
+    }
+}

@@ -1,0 +1,199 @@
+//! The operator's own configuration: one file, from the administrator.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use snapback_core::duration;
+use snapback_core::permission::Limits;
+use snapback_prometheus::SourceConfig;
+use thiserror::Error;
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OperatorConfig {
+    /// `config.snapback.dev/v1alpha1`.
+    pub api_version: String,
+    /// `OperatorConfig`.
+    pub kind: String,
+    /// The metrics sources that policies may name.
+    #[serde(default)]
+    pub sources: Vec<SourceConfig>,
+    /// The source of policies that name none. Default: the only one, if there is one.
+    #[serde(default)]
+    pub default_source: Option<String>,
+    /// How often we may act alone.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Namespaces that are watched; empty means all.
+    #[serde(default)]
+    pub watch_namespaces: Vec<String>,
+}
+
+/// How often we may act alone; beyond that a person is asked. What is absent has the default of [`Limits`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Automatic rollbacks of one target within `window`.
+    #[serde(default)]
+    pub per_target: Option<u32>,
+    /// Automatic rollbacks in one namespace within `window`.
+    #[serde(default)]
+    pub per_namespace: Option<u32>,
+    /// Automatic rollbacks in the cluster within `window`.
+    #[serde(default)]
+    pub per_cluster: Option<u32>,
+    /// The time in which they are counted, such as `1h`.
+    #[serde(default)]
+    pub window: Option<String>,
+    /// When many targets are bad at once.
+    #[serde(default)]
+    pub fleet_brake: FleetBrakeConfig,
+}
+
+/// With more bad targets than `targets` within `window`, nothing is undone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FleetBrakeConfig {
+    /// Targets that may be bad at once.
+    #[serde(default)]
+    pub targets: Option<u32>,
+    /// The time in which they count as bad together, such as `5m`.
+    #[serde(default)]
+    pub window: Option<String>,
+}
+
+impl LimitsConfig {
+    /// With the defaults filled in.
+    ///
+    /// # Errors
+    /// A duration that cannot be read; the text names its key.
+    pub fn limits(&self) -> Result<Limits, String> {
+        let default = Limits::default();
+        let read = |key: &str, text: Option<&String>, default| match text {
+            Some(text) => duration::parse(text).map_err(|error| format!("limits.{key}: {error}")),
+            None => Ok(default),
+        };
+        Ok(Limits {
+            per_target: self.per_target.unwrap_or(default.per_target),
+            per_namespace: self.per_namespace.unwrap_or(default.per_namespace),
+            per_cluster: self.per_cluster.unwrap_or(default.per_cluster),
+            window: read("window", self.window.as_ref(), default.window)?,
+            brake_targets: self.fleet_brake.targets.unwrap_or(default.brake_targets),
+            brake_window: read("fleetBrake.window", self.fleet_brake.window.as_ref(), default.brake_window)?,
+        })
+    }
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the text names line and key.
+    #[error("the configuration file {path} is not valid: {problem}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Default for OperatorConfig {
+    fn default() -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
+            sources: Vec::new(),
+            default_source: None,
+            limits: LimitsConfig::default(),
+            watch_namespaces: Vec::new(),
+        }
+    }
+}
+
+const API_VERSION: &str = "config.snapback.dev/v1alpha1";
+const KIND: &str = "OperatorConfig";
+
+impl OperatorConfig {
+    /// Reads the file. Unknown keys are refused.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        Self::parse(&text).map_err(|problem| ConfigError::Invalid { path: shown, problem })
+    }
+
+    /// Reads the text of a file.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
+        if config.api_version != API_VERSION || config.kind != KIND {
+            return Err(format!("must have apiVersion: {API_VERSION} and kind: {KIND}"));
+        }
+        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+        for (index, name) in names.iter().enumerate() {
+            if names.iter().skip(index + 1).any(|other| other == name) {
+                return Err(format!("sources: the name {name:?} is used twice"));
+            }
+        }
+        if let Some(wanted) = &config.default_source
+            && !names.contains(&wanted.as_str())
+        {
+            return Err(format!("defaultSource: there is no source {wanted:?}; there are: {}", names.join(", ")));
+        }
+        config.limits.limits()?;
+        if config.watch_namespaces.len() > 1 {
+            return Err(
+                "watchNamespaces: more than one namespace is not supported yet; leave it empty to watch all".to_owned()
+            );
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OperatorConfig;
+
+    const HEAD: &str = "apiVersion: config.snapback.dev/v1alpha1\nkind: OperatorConfig\n";
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = OperatorConfig::parse(&format!("{HEAD}sorces: []\n")).unwrap_err();
+        assert!(error.contains("sorces"), "{error}");
+        let nested = format!("{HEAD}sources:\n- name: a\n  url: http://a\n  tiemout: 5s\n");
+        assert!(OperatorConfig::parse(&nested).unwrap_err().contains("tiemout"));
+    }
+
+    #[test]
+    fn a_default_source_must_exist_and_names_must_be_unique() {
+        let text = format!("{HEAD}sources:\n- name: a\n  url: http://a\ndefaultSource: b\n");
+        assert!(OperatorConfig::parse(&text).unwrap_err().contains("there are: a"));
+        let text = format!("{HEAD}sources:\n- name: a\n  url: http://a\n- name: a\n  url: http://b\n");
+        assert!(OperatorConfig::parse(&text).unwrap_err().contains("twice"));
+    }
+
+    #[test]
+    fn limits_have_defaults_and_their_durations_are_read_at_start() {
+        let limits = OperatorConfig::parse(HEAD).unwrap().limits.limits().unwrap();
+        assert_eq!((limits.per_target, limits.brake_targets), (3, 5));
+        let text = format!("{HEAD}limits: {{perCluster: 7, fleetBrake: {{window: 90s}}}}\n");
+        let limits = OperatorConfig::parse(&text).unwrap().limits.limits().unwrap();
+        assert_eq!((limits.per_cluster, limits.brake_window.as_secs()), (7, 90));
+        let error = OperatorConfig::parse(&format!("{HEAD}limits: {{window: soon}}\n")).unwrap_err();
+        assert!(error.starts_with("limits.window:"), "{error}");
+    }
+
+    #[test]
+    fn another_kind_of_file_is_refused() {
+        assert!(
+            OperatorConfig::parse("apiVersion: v1\nkind: ConfigMap\n").unwrap_err().contains("must have apiVersion")
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! What every reconcile may use.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Client;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector::Store;
+use snapback_api::v1alpha1::Rollback;
+use snapback_core::ids::WorkloadUid;
+use snapback_core::permission::{Limits, Past};
+use tokio::sync::watch;
+
+use crate::announce::Announcer;
+use crate::pod_watch::PodWatches;
+use crate::sampler::Sampler;
+use crate::telemetry::Metrics;
+
+/// The clock. Injected, so that tests can hold it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The shell's tools.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Metadata of all Deployments, from one watch.
+    pub deployments: Store<PartialObjectMeta<Deployment>>,
+    /// Whether the first list of them is in.
+    pub deployments_listed: watch::Receiver<bool>,
+    /// The metrics sources.
+    pub sampler: Sampler,
+    /// Pod watches of the targets that are judged now.
+    pub pod_watches: PodWatches,
+    /// Events.
+    pub announcer: Announcer,
+    /// Our own metrics.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Clock,
+    /// How often we may act alone.
+    pub limits: Limits,
+    /// Targets that look bad now.
+    pub bad_now: BadNow,
+    /// All records, for the question what was decided lately.
+    pub records: Store<DeserializeGuard<Rollback>>,
+    /// Failures in a row, by object: kube's controller keeps no backoff per object.
+    pub failures: Failures,
+}
+
+impl Context {
+    /// The time, in whole seconds: what is stored and read back is the same.
+    pub fn now(&self) -> Timestamp {
+        let now = (self.clock)();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+}
+
+impl Context {
+    /// What was decided within the longest time that anybody asks about.
+    pub fn past(&self) -> Vec<Past> {
+        let records = self.records.state();
+        let readable = records.iter().filter_map(|record| record.0.as_ref().ok());
+        let decided = readable.map(|record| Past {
+            namespace: record.metadata.namespace.clone().unwrap_or_default(),
+            uid: WorkloadUid::new(record.spec.target.uid.clone()),
+            decided: record.spec.decided_at.0,
+            automatic: record.spec.require_approval != Some(true),
+        });
+        decided.collect()
+    }
+}
+
+/// Targets that look bad now, and since which look. In memory only: a restart fills it again within one look at each.
+#[derive(Debug, Default)]
+pub struct BadNow(Mutex<HashMap<WorkloadUid, Timestamp>>);
+
+impl BadNow {
+    /// Notes how a target looks.
+    pub fn note(&self, uid: &WorkloadUid, bad: bool, now: Timestamp) {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if bad {
+            map.insert(uid.clone(), now);
+        } else {
+            map.remove(uid);
+        }
+    }
+
+    /// Those that looked bad within this time.
+    pub fn within(&self, window: SignedDuration, now: Timestamp) -> BTreeSet<WorkloadUid> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|_, at| now.duration_since(*at) < window);
+        map.keys().cloned().collect()
+    }
+}
+
+/// Failures in a row, by object.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    /// One more; how many now.
+    pub fn failed(&self, object: &str) -> u32 {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = map.entry(object.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// All is well again.
+    pub fn reset(&self, object: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong in a reconcile, by what is to be done about it.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::workload::ObserveError;
+
+/// A failed reconcile.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The live look failed.
+    #[error("observe")]
+    Observe(#[from] ObserveError),
+    /// A write was refused, or did not arrive.
+    #[error("{what}")]
+    Write {
+        /// What was written.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The object that was judged is not the newest. Nothing was done; look again.
+    #[error("{0} changed meanwhile")]
+    Conflict(&'static str),
+    /// A write had no answer in time.
+    #[error("{0}: no answer in time")]
+    Timeout(&'static str),
+}
+
+impl Error {
+    /// The failure of a write.
+    pub(crate) fn write(what: &'static str, source: kube::Error) -> Self {
+        match &source {
+            kube::Error::Api(status) if status.code == 409 => Self::Conflict(what),
+            _ => Self::Write { what, source: Box::new(source) },
+        }
+    }
+
+    /// One word, for metrics and logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Observe(_) => "Observe",
+            Self::Write { .. } => "Write",
+            Self::Conflict(_) => "Conflict",
+            Self::Timeout(_) => "Timeout",
+        }
+    }
+
+    /// When to try again, after `failures` failures in a row.
+    pub fn retry_after(&self, failures: u32) -> Duration {
+        match self {
+            Self::Conflict(_) => Duration::from_secs(1),
+            Self::Observe(_) | Self::Write { .. } | Self::Timeout(_) => {
+                Duration::from_secs(1 << failures.clamp(1, 8)).min(Duration::from_mins(5))
+            }
+        }
+    }
+}
+
+/// The whole chain of an error in one line. kube's errors print their own sources already.
+pub fn report(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut current = error;
+    while !current.is::<kube::Error>()
+        && let Some(source) = current.source()
+    {
+        text = format!("{text}: {source}");
+        current = source;
+    }
+    snapback_api::conditions::cut(&text, 1024)
+}

@@ -1,0 +1,118 @@
+//! Parsing the policy, and finding its targets. No requests: names and labels come from the metadata watch.
+
+use std::collections::BTreeMap;
+
+use kube::core::SelectorExt;
+use kube::{Resource, ResourceExt};
+use snapback_api::convert::{self, InvalidSpec};
+use snapback_api::v1alpha1::RollbackPolicy;
+use snapback_core::policy::{Policy, Rule};
+use snapback_prometheus::CompiledNames;
+
+use super::PolicyContext;
+use crate::sampler::metric_names;
+
+/// A policy that means something.
+pub(super) struct Guarded {
+    /// The validated policy.
+    pub(super) policy: Policy,
+    /// What its metrics are called.
+    pub(super) names: CompiledNames,
+    /// Names of the targets that this policy judges, sorted.
+    pub(super) targets: Vec<String>,
+    /// Targets that an older policy judges, with its name.
+    pub(super) overridden: BTreeMap<String, String>,
+    /// The target that is named and does not exist.
+    pub(super) absent: Option<String>,
+    /// What the metadata watch shows of each target.
+    pub(super) seen: BTreeMap<String, Seen>,
+}
+
+/// What the metadata watch shows of a Deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) uid: String,
+    pub(super) generation: i64,
+}
+
+pub(super) fn guard(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Guarded, InvalidSpec> {
+    let (validated, names) = understood(policy, ctx)?;
+    let seen = seen(policy, ctx);
+    let wanted = chosen(policy, &seen);
+    let mut targets = Vec::new();
+    let mut overridden = BTreeMap::new();
+    for name in wanted {
+        match older_policy(policy, &name, ctx, &seen) {
+            Some(other) => _ = overridden.insert(name, other),
+            None => targets.push(name),
+        }
+    }
+    let absent = policy.spec.target_ref.as_ref().map(|target| target.name.clone());
+    let absent = absent.filter(|name| !seen.contains_key(name));
+    let seen = seen.into_iter().map(|(name, (seen, _))| (name, seen)).collect();
+    Ok(Guarded { policy: validated, names, targets, overridden, absent, seen })
+}
+
+/// Reads the spec as the schema cannot: relations between fields, names of sources, PromQL.
+fn understood(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<(Policy, CompiledNames), InvalidSpec> {
+    let validated = convert::policy(&policy.spec)?;
+    let invalid = |field: String, problem: String| InvalidSpec { field, problem };
+    let names = metric_names(policy.spec.metrics.as_ref()).map_err(|error| {
+        invalid("spec.metrics".to_owned(), format!("must hold names that can be asked for: {error}"))
+    })?;
+    for (index, check) in validated.checks.iter().enumerate() {
+        if let Rule::Query { promql, .. } = &check.rule {
+            snapback_prometheus::validate(promql)
+                .map_err(|error| invalid(format!("spec.checks[{index}].query.promql"), error.to_string()))?;
+        }
+    }
+    if let Some(source) = policy.spec.metrics.as_ref().and_then(|metrics| metrics.source.as_deref())
+        && let Err(missing) = ctx.shared.sampler.source(Some(source))
+    {
+        let text = missing.to_string();
+        let problem = text.strip_prefix("spec.metrics.source ").unwrap_or(&text).to_owned();
+        return Err(invalid("spec.metrics.source".to_owned(), problem));
+    }
+    Ok((validated, names))
+}
+
+type Labelled = BTreeMap<String, (Seen, BTreeMap<String, String>)>;
+
+fn seen(policy: &RollbackPolicy, ctx: &PolicyContext) -> Labelled {
+    let namespace = policy.namespace();
+    let in_namespace = ctx.shared.deployments.state_filter(|deployment| deployment.metadata.namespace == namespace);
+    in_namespace
+        .into_iter()
+        .map(|deployment| {
+            let seen = Seen {
+                uid: deployment.uid().unwrap_or_default(),
+                generation: deployment.metadata.generation.unwrap_or_default(),
+            };
+            (deployment.name_any(), (seen, deployment.labels().clone()))
+        })
+        .collect()
+}
+
+/// The names that a policy's spec chooses, sorted.
+fn chosen(policy: &RollbackPolicy, seen: &Labelled) -> Vec<String> {
+    if let Some(target) = &policy.spec.target_ref {
+        return vec![target.name.clone()];
+    }
+    let Some(selector) = policy.spec.selector.as_ref().map(convert::selector) else { return Vec::new() };
+    seen.iter().filter(|(_, (_, labels))| selector.matches(labels)).map(|(name, _)| name.clone()).collect()
+}
+
+/// The oldest other policy that chooses the same target, if it is older than this one. One that means nothing claims
+/// nothing.
+fn older_policy(policy: &RollbackPolicy, target: &str, ctx: &PolicyContext, seen: &Labelled) -> Option<String> {
+    let age = |policy: &RollbackPolicy| (policy.creation_timestamp().map(|time| time.0), policy.name_any());
+    let own = age(policy);
+    let others = ctx.policies.state_filter(|other| other.meta().namespace == policy.metadata.namespace);
+    others
+        .iter()
+        .filter_map(|other| other.0.as_ref().ok())
+        .filter(|other| other.uid() != policy.uid() && age(other) < own)
+        .filter(|other| chosen(other, seen).iter().any(|name| name == target) && understood(other, ctx).is_ok())
+        .min_by_key(|other| age(other))
+        .map(ResourceExt::name_any)
+}

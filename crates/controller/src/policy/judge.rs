@@ -1,0 +1,238 @@
+//! Judging one target: measure, decide, order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use snapback_api::v1alpha1::{Rollback, RollbackPolicy, TargetStatus};
+use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate};
+use snapback_core::notice::Notice;
+use snapback_core::permission::{Permission, Request, permission};
+use snapback_core::policy::{Policy, Rule, Severity};
+use snapback_core::watch::{self, Decision, Phase, RevisionRef, Standing, Target};
+use snapback_core::workload::Workload;
+
+use super::guard::Guarded;
+use super::order::{self, Ordered};
+use super::ready;
+use crate::context::Context;
+use crate::error::Error;
+use crate::sampler::{Grid, Samples, Wanted, WatchKey};
+use crate::status::{check_status, target_from_status, target_status};
+use crate::workload::{Live, preflight};
+
+/// When a copy of the known good template is tried again.
+const COPY_RETRY: SignedDuration = SignedDuration::from_mins(5);
+
+/// What came of one target.
+pub(super) struct Judged {
+    pub(super) status: Option<TargetStatus>,
+    pub(super) uid: Option<String>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) next_look: Option<SignedDuration>,
+}
+
+impl Judged {
+    /// There is no such workload.
+    pub(super) fn absent() -> Self {
+        Self { status: None, uid: None, notices: Vec::new(), next_look: None }
+    }
+}
+
+pub(super) async fn judge(
+    policy: &RollbackPolicy,
+    guarded: &Guarded,
+    name: &str,
+    known: Option<&TargetStatus>,
+    live: &Live,
+    shared: &Context,
+) -> Result<Judged, Error> {
+    let now = shared.now();
+    let namespace = policy.namespace().unwrap_or_default();
+    let before = known.map(target_from_status);
+    let (state, mut notices) = watch::observe(before.as_ref(), &live.workload, now);
+    let acting = match &state.rollback {
+        Some(rollback) => order::acting(shared, &namespace, rollback).await?,
+        None => None,
+    };
+
+    let judged = state.rollout.as_ref().filter(|_| state.rollback.is_none() && !guarded.policy.suspend);
+    let (checks, asked) = if let Some(rollout) = judged {
+        shared.pod_watches.start(&namespace, &policy.name_any(), name, &live.selector);
+        let wanted = wanted(policy, guarded, name, &state, &live.workload, rollout.started);
+        shared.sampler.forget(&wanted.key.watcher, state.uid.as_str(), Some(&wanted.key));
+        let samples = shared.sampler.sample(&wanted, now).await;
+        let results = results(&guarded.policy, &state, &live.workload, &samples);
+        (results, samples.asked)
+    } else {
+        shared.pod_watches.stop(&namespace, &policy.name_any(), name);
+        shared.sampler.forget(&policy.uid().unwrap_or_default(), state.uid.as_str(), None);
+        (Vec::new(), BTreeMap::new())
+    };
+    let started = state.rollout.as_ref().map(|rollout| rollout.started);
+    shared.bad_now.note(&state.uid, looks_bad(&checks), now);
+    let before = state.phase;
+    let mut decision = watch::decide(&guarded.policy, state, &live.workload, &checks, acting.as_ref(), now);
+    ready::keep_copy(shared, &namespace, name, live, &mut decision.state).await;
+    let mut readiness = ready::readiness(shared, &namespace, name, live, known, &decision.state).await;
+    if let Some(order) = &decision.order {
+        // Once more, right before: what was there after the last rollout may be gone.
+        let found = preflight(&shared.client, &namespace, name, live, &order.to).await;
+        readiness = ready::stored(&found);
+        decision = if found.ready {
+            let permission = may(guarded, &namespace, &decision, shared, now);
+            watch::permitted(decision, before, permission)
+        } else {
+            watch::blocked(decision, before, &found)
+        };
+    }
+    let Decision { mut state, order, notices: decided, mut next_look } = decision;
+    if state.known_good.as_ref().is_some_and(|good| good.snapshot.is_empty()) {
+        next_look = Some(next_look.unwrap_or(COPY_RETRY).min(COPY_RETRY));
+    }
+    notices.extend(decided);
+
+    if let Some(order) = &order {
+        match order::place(shared, policy, guarded, name, live, order, &asked).await? {
+            Ordered::Placed(rollback) => {
+                shared.metrics.decided(order.started, now);
+                state.rollback = Some(rollback);
+            }
+            Ordered::Adopted(rollback) => {
+                notices.clear();
+                state.rollback = Some(rollback);
+            }
+            Ordered::UndoneBefore(rollback) => {
+                notices.clear();
+                state.phase = Phase::Held;
+                state.rollout = None;
+                let message = format!(
+                    "{} was undone before by Rollback {rollback}; it is not undone a second time",
+                    order.from.name()
+                );
+                state.standing = Standing::new("Quarantined", message);
+            }
+        }
+    }
+    // The grid decides when there is something new to ask for; a pod event may come earlier.
+    let next_look = match (started, next_look) {
+        (Some(started), Some(next)) => {
+            Some(next.min(Grid::new(started, guarded.policy.soak.interval, now).until_next()))
+        }
+        (_, next) => next,
+    };
+    let checks = if checks.is_empty() {
+        known.map(|known| known.checks.clone()).unwrap_or_default()
+    } else {
+        checks.iter().map(|check| check_status(check, &asked)).collect()
+    };
+    let checks = steady(known, &state, checks);
+    let status = target_status(name, &state, &guarded.policy, live.workload.generation, checks, readiness);
+    Ok(Judged { status: Some(status), uid: Some(state.uid.as_str().to_owned()), notices, next_look })
+}
+
+/// Whether a target looks bad at this time, decided or not: outside a critical limit twice in a row.
+fn looks_bad(checks: &[CheckResult]) -> bool {
+    let critical = checks.iter().filter(|check| check.severity == Severity::Critical);
+    let mut outside = critical.filter(|check| matches!(check.why, Why::OutsideLimit | Why::CountingUp));
+    outside.any(|check| check.verdict == Verdict::Breached || check.in_a_row >= 2)
+}
+
+/// Whether the order of a decision may be placed without a person. What a person is asked about anyway needs none.
+fn may(guarded: &Guarded, namespace: &str, decision: &Decision, shared: &Context, now: Timestamp) -> Permission {
+    if decision.order.as_ref().is_none_or(|order| order.ask.is_some()) {
+        return Permission::Act;
+    }
+    let request = Request {
+        namespace,
+        uid: &decision.state.uid,
+        cooldown: guarded.policy.rollback.cooldown,
+        limits: &shared.limits,
+        now,
+    };
+    permission(&request, &shared.past(), &shared.bad_now.within(shared.limits.brake_window, now))
+}
+
+/// Status is written on transitions, not on ticks: while phase, verdicts and reasons stay, the last written numbers do.
+fn steady(
+    known: Option<&TargetStatus>,
+    state: &Target,
+    checks: Vec<snapback_api::v1alpha1::CheckStatus>,
+) -> Vec<snapback_api::v1alpha1::CheckStatus> {
+    let Some(known) = known else { return checks };
+    let same_rollout = known.rollout.is_some() == state.rollout.is_some()
+        && known.current.fingerprint == state.current.fingerprint.as_str();
+    let outline = |checks: &[snapback_api::v1alpha1::CheckStatus]| -> Vec<(String, String)> {
+        checks.iter().map(|check| (check.name.clone(), check.reason.clone())).collect()
+    };
+    if same_rollout && outline(&known.checks) == outline(&checks) { known.checks.clone() } else { checks }
+}
+
+fn wanted(
+    policy: &RollbackPolicy,
+    guarded: &Guarded,
+    name: &str,
+    state: &Target,
+    workload: &Workload,
+    since: Timestamp,
+) -> Wanted {
+    let checks = &guarded.policy.checks;
+    let (new_sets, old_sets) = sets(workload, state.known_good.as_ref());
+    let queries = checks.iter().filter_map(|check| match &check.rule {
+        Rule::Query { promql, .. } => Some((check.name.clone(), promql.clone())),
+        _ => None,
+    });
+    Wanted {
+        key: WatchKey {
+            watcher: policy.uid().unwrap_or_default(),
+            revision: format!("{}/{}", state.uid, state.current.fingerprint),
+            since,
+        },
+        namespace: policy.namespace().unwrap_or_default(),
+        target: name.to_owned(),
+        source: policy.spec.metrics.as_ref().and_then(|metrics| metrics.source.clone()),
+        names: guarded.names.clone(),
+        new_sets,
+        old_sets,
+        since,
+        interval: guarded.policy.soak.interval,
+        requests: checks.iter().any(|check| matches!(check.rule, Rule::ErrorRate { .. })),
+        latencies: checks.iter().any(|check| matches!(check.rule, Rule::Latency { .. })),
+        queries: queries.collect(),
+    }
+}
+
+/// The ReplicaSets of the live revision, and those of the others that have pods or had them when all was well.
+pub(crate) fn sets(workload: &Workload, known_good: Option<&RevisionRef>) -> (Vec<String>, Vec<String>) {
+    let mut new = BTreeSet::new();
+    let mut old = BTreeSet::new();
+    for revision in &workload.revisions {
+        let is_good = known_good.is_some_and(|good| good.fingerprint == revision.fingerprint);
+        if revision.fingerprint == workload.live {
+            new.insert(revision.name.clone());
+        } else if is_good || revision.replicas > 0 || revision.desired > 0 {
+            old.insert(revision.name.clone());
+        }
+    }
+    (new.into_iter().collect(), old.into_iter().collect())
+}
+
+fn results(policy: &Policy, state: &Target, workload: &Workload, samples: &Samples) -> Vec<CheckResult> {
+    let Some(rollout) = &state.rollout else { return Vec::new() };
+    let measured = Measured {
+        revision: &state.current.fingerprint,
+        since: rollout.started,
+        completed: rollout.completed,
+        workload,
+        requests: &samples.requests,
+        latencies: &samples.latencies,
+        queries: &samples.queries,
+        minimum_requests: policy.minimum_requests,
+    };
+    policy.checks.iter().map(|check| evaluate(check, policy.analysis, &measured)).collect()
+}
+
+/// The name that a first decision on this revision gives its `Rollback`.
+pub(super) fn first_name(target: &str, uid: &str, fingerprint: &str, episode: u32) -> String {
+    Rollback::name_for(target, uid, fingerprint, episode)
+}

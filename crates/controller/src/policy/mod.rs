@@ -1,0 +1,166 @@
+//! The controller that judges.
+//!
+//! ```text
+//! guard    parse the spec, find the targets          pure (the store is a cache of names and labels only)
+//! observe  live GET of the workload, LIST what it owns   I/O
+//! measure  samples from the sampler                      I/O
+//! decide   core::watch::{observe, decide}                pure
+//! commit   create the Rollback; write the status         I/O, with preconditions
+//! announce Events and metrics                            I/O, best effort
+//! ```
+//! Acting is the other controller's.
+
+mod commit;
+mod guard;
+mod judge;
+mod order;
+pub(crate) mod overlap;
+mod ready;
+mod summary;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use kube::{Resource, ResourceExt};
+use snapback_api::v1alpha1::{RollbackPolicy, TargetStatus};
+use snapback_core::notice::Notice;
+
+use crate::context::Context;
+use crate::error::{Error, report};
+use crate::workload::{Observed, observe};
+use commit::Committed;
+use guard::Guarded;
+pub(crate) use judge::sets;
+
+/// The policy controller's own context.
+pub struct PolicyContext {
+    /// The shell's tools.
+    pub shared: Arc<Context>,
+    /// All policies, for the question which of two is the older.
+    pub policies: Store<DeserializeGuard<RollbackPolicy>>,
+}
+
+/// One reconcile of one policy.
+pub async fn reconcile(
+    object: Arc<DeserializeGuard<RollbackPolicy>>,
+    ctx: Arc<PolicyContext>,
+) -> Result<Action, Error> {
+    let shared = &ctx.shared;
+    let policy = match &object.0 {
+        Ok(policy) => policy,
+        Err(invalid) => {
+            commit::undecodable(shared, object.meta(), &invalid.error).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    let key = format!("{}/{}", policy.namespace().unwrap_or_default(), policy.name_any());
+    let result = look(policy, &ctx).await;
+    match &result {
+        Ok(_) => {
+            shared.failures.reset(&key);
+            shared.metrics.reconciled("policy", "Ok");
+        }
+        Err(error) => shared.metrics.reconciled("policy", error.reason()),
+    }
+    shared.metrics.judged(shared.pod_watches.count());
+    result
+}
+
+async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Error> {
+    let shared = &ctx.shared;
+    let namespace = policy.namespace().unwrap_or_default();
+    // Before the first list, every target would seem to be absent.
+    let _ = shared.deployments_listed.clone().wait_for(|listed| *listed).await;
+    let guarded = match guard::guard(policy, ctx) {
+        Ok(guarded) => guarded,
+        Err(invalid) => {
+            shared.pod_watches.retain(&namespace, &policy.name_any(), &[]);
+            commit::status(shared, policy, &Committed::invalid(policy, &invalid)).await?;
+            return Ok(Action::await_change());
+        }
+    };
+
+    let mut told: Vec<(Vec<Notice>, String)> = Vec::new();
+    let mut targets: Vec<TargetStatus> = Vec::new();
+    let mut next: Option<SignedDuration> = None;
+    let mut failure = None;
+    for name in &guarded.targets {
+        let known = known_target(policy, name);
+        if guarded.policy.suspend && known.is_none_or(|known| known.rollback.is_none())
+            || is_settled(policy, known, &guarded, name)
+        {
+            targets.extend(known.cloned());
+            continue;
+        }
+        match one_target(policy, &guarded, name, known, ctx).await {
+            Ok(judged) => {
+                next = [next, judged.next_look].into_iter().flatten().min();
+                told.extend(judged.uid.map(|uid| (judged.notices, format!("{name}/{uid}"))));
+                targets.extend(judged.status);
+            }
+            // One target that cannot be read must not stop the others.
+            Err(error) => {
+                targets.extend(known.cloned());
+                failure = Some(error);
+            }
+        }
+    }
+    shared.pod_watches.retain(&namespace, &policy.name_any(), &guarded.targets);
+    let committed = Committed { targets, guarded: &guarded, failure: failure.as_ref().map(|error| report(error)) };
+    let conditions = summary::describe(policy, &committed);
+    commit::status(shared, policy, &conditions).await?;
+    for (notices, target) in told {
+        announce(shared, policy, &target, &notices).await;
+    }
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    Ok(next.map_or_else(Action::await_change, |next| {
+        Action::requeue(Duration::try_from(next).unwrap_or_default().max(Duration::from_secs(1)))
+    }))
+}
+
+async fn one_target(
+    policy: &RollbackPolicy,
+    guarded: &Guarded,
+    name: &str,
+    known: Option<&TargetStatus>,
+    ctx: &PolicyContext,
+) -> Result<judge::Judged, Error> {
+    let shared = &ctx.shared;
+    let namespace = policy.namespace().unwrap_or_default();
+    match observe(&shared.client, &namespace, name).await? {
+        Observed::Absent => {
+            shared.pod_watches.stop(&namespace, &policy.name_any(), name);
+            Ok(judge::Judged::absent())
+        }
+        Observed::Live(live) => judge::judge(policy, guarded, name, known, &live, shared).await,
+    }
+}
+
+/// Whether nothing can have changed for this target: it is at rest, and the watch shows the very generation that the
+/// status speaks of. Such a target costs no request at all.
+fn is_settled(policy: &RollbackPolicy, known: Option<&TargetStatus>, guarded: &Guarded, name: &str) -> bool {
+    let Some(known) = known else { return false };
+    let seen = guarded.seen.get(name);
+    let is_kept = known.known_good.as_ref().is_none_or(|good| !good.snapshot.is_empty());
+    known.rollout.is_none()
+        && known.rollback.is_none()
+        && is_kept
+        && policy.status.as_ref().and_then(|status| status.observed_generation) == policy.metadata.generation
+        && seen.is_some_and(|seen| seen.uid == known.uid && Some(seen.generation) == known.observed_generation)
+}
+
+fn known_target<'a>(policy: &'a RollbackPolicy, name: &str) -> Option<&'a TargetStatus> {
+    policy.status.as_ref()?.targets.iter().find(|target| target.name == name)
+}
+
+async fn announce(shared: &Context, policy: &RollbackPolicy, target: &str, notices: &[Notice]) {
+    let (name, uid) = target.split_once('/').unwrap_or((target, ""));
+    let workload = crate::workload_reference(policy.namespace(), name, uid);
+    shared.announcer.tell(notices, &[policy.object_ref(&()), workload]).await;
+}

@@ -1,0 +1,50 @@
+//! Keeping a copy of the known good template, and looking whether a rollback would work: at transitions, not at ticks.
+
+use snapback_api::conditions::cut;
+use snapback_api::v1alpha1::{ReadinessStatus, TargetStatus};
+use snapback_core::readiness::Readiness;
+use snapback_core::watch::Target;
+
+use crate::context::Context;
+use crate::error::report;
+use crate::workload::{Live, preflight, snapshot, template_of};
+
+/// Keeps a copy of the known good template, unless there is one. That it fails is told, and stops nothing: while the
+/// ReplicaSet is there, the copy is not needed.
+pub(super) async fn keep_copy(shared: &Context, namespace: &str, name: &str, live: &Live, state: &mut Target) {
+    let uid = state.uid.as_str().to_owned();
+    let Some(good) = state.known_good.as_mut().filter(|good| good.snapshot.is_empty()) else { return };
+    let Some(template) = template_of(live, &good.fingerprint) else { return };
+    match snapshot::keep(&shared.client, namespace, name, &uid, &good.fingerprint, &template).await {
+        Ok(kept) => good.snapshot = kept,
+        Err(error) => {
+            tracing::warn!(namespace, name, "no copy of the known good template could be kept: {}", report(&error));
+        }
+    }
+}
+
+/// Whether a rollback would work now. Looked at anew when either revision changed, and at each look while it would not.
+pub(super) async fn readiness(
+    shared: &Context,
+    namespace: &str,
+    name: &str,
+    live: &Live,
+    known: Option<&TargetStatus>,
+    state: &Target,
+) -> ReadinessStatus {
+    let Some(good) = &state.known_good else { return stored(&Readiness::nothing()) };
+    if let Some(known) = known
+        && let (Some(before), Some(readiness)) = (&known.known_good, &known.readiness)
+        && before.fingerprint == good.fingerprint.as_str()
+        && known.current.fingerprint == state.current.fingerprint.as_str()
+        && readiness.ready
+    {
+        return readiness.clone();
+    }
+    stored(&preflight(&shared.client, namespace, name, live, good).await)
+}
+
+/// As stored.
+pub(super) fn stored(readiness: &Readiness) -> ReadinessStatus {
+    ReadinessStatus { ready: readiness.ready, reason: readiness.reason.clone(), message: cut(&readiness.message, 1024) }
+}

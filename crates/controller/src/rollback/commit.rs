@@ -1,0 +1,175 @@
+//! Writing a record's status, with the version that was read as the precondition.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use snapback_api::conditions::{Said, clear, cut, set};
+use snapback_api::v1alpha1::{ActionStatus, FieldOwner, Rollback, RollbackPhase, RollbackStatus, Timeline};
+use snapback_core::checks::CheckResult;
+use snapback_core::ownership::Owner;
+use snapback_core::rollback::{Phase, Step};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::status::{check_status, stored};
+
+/// Most actions that are kept.
+const MOST_ACTIONS: usize = 32;
+
+/// Writes the status if it says anything new, and gives the object as it is now.
+pub(super) async fn status(
+    ctx: &Context,
+    rollback: &Rollback,
+    step: &Step,
+    checks: &[CheckResult],
+) -> Result<Rollback, Error> {
+    let known = rollback.status.clone().unwrap_or_default();
+    let next = next(ctx, rollback, &known, step, checks);
+    if next == known {
+        return Ok(rollback.clone());
+    }
+    let mut object = rollback.clone();
+    object.status = Some(next);
+    let rollbacks: Api<Rollback> = Api::namespaced(ctx.client.clone(), &rollback.namespace().unwrap_or_default());
+    let params = PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    crate::timed("the Rollback's status", rollbacks.replace_status(&rollback.name_any(), &params, &object)).await
+}
+
+fn next(
+    ctx: &Context,
+    rollback: &Rollback,
+    known: &RollbackStatus,
+    step: &Step,
+    checks: &[CheckResult],
+) -> RollbackStatus {
+    let generation = rollback.metadata.generation;
+    let now = ctx.now();
+    let phase = step.progress.phase.unwrap_or(Phase::Running);
+    let mut conditions = known.conditions.clone();
+    let mut say = |type_: &str, status: Option<bool>| {
+        set(&mut conditions, &Said { type_, status, reason: step.reason, message: &step.message }, generation, now);
+    };
+    say("Ready", Some(phase == Phase::Succeeded));
+    match step.verified {
+        Some(verified) => say("Verified", Some(verified)),
+        None if phase == Phase::Succeeded => say("Verified", None),
+        None => {}
+    }
+    if phase.is_terminal() {
+        clear(&mut conditions, "Reconciling");
+        if !matches!(phase, Phase::Succeeded | Phase::Superseded | Phase::Rejected) {
+            let stalled = Said { type_: "Stalled", status: Some(true), reason: step.reason, message: &step.message };
+            set(&mut conditions, &stalled, generation, now);
+        }
+    } else {
+        say("Reconciling", Some(true));
+    }
+
+    ownership(&mut conditions, step, generation, now);
+
+    let mut actions = known.actions.clone();
+    if known.reason != step.reason {
+        actions.push(ActionStatus {
+            at: stored(now),
+            action: step.reason.to_owned(),
+            message: cut(&step.message, 1024),
+        });
+        let surplus = actions.len().saturating_sub(MOST_ACTIONS);
+        actions.drain(..surplus);
+    }
+    let progress = &step.progress;
+    RollbackStatus {
+        observed_generation: generation,
+        phase: Some(phase_name(phase)),
+        reason: step.reason.to_owned(),
+        message: cut(&step.message, 1024),
+        conditions,
+        timeline: Timeline {
+            deployed_at: rollback.spec.started_at.clone(),
+            first_bad_at: rollback.spec.first_bad_at.clone(),
+            decided_at: Some(rollback.spec.decided_at.clone()),
+            approved_at: progress.approved.map(stored),
+            undo_requested_at: progress.undo_requested.map(stored),
+            undo_accepted_at: progress.undo_accepted.map(stored),
+            handed_back_at: progress.handed_back.map(stored),
+            rolled_out_at: progress.rolled_out.map(stored),
+            recovered_at: progress.recovered.map(stored),
+            ended_at: progress.ended.map(stored),
+        },
+        revision_at_request: progress.number_at_request,
+        owners: owners(&progress.owners, progress.handed_back.is_none()),
+        refusal: progress.refused.as_deref().map(|why| cut(why, 512)),
+        actions,
+        checks: match checks {
+            [] => known.checks.clone(),
+            checks => checks.iter().map(|check| check_status(check, &BTreeMap::new())).collect(),
+        },
+    }
+}
+
+/// Most owners that are kept, and the longest text of their fields in all: a record stays small.
+const MOST_OWNERS: usize = 8;
+const LONGEST_FIELDS: usize = 8192;
+
+/// As stored. Of an owner with very many fields only the name is kept: what it owned then goes to the main owner. Once
+/// the fields were given back, nobody needs to read them any more.
+fn owners(owners: &[Owner], are_owed: bool) -> Vec<FieldOwner> {
+    let mut left = if are_owed { LONGEST_FIELDS } else { 0 };
+    let mut stored = Vec::new();
+    for owner in owners.iter().take(MOST_OWNERS) {
+        let fields = Some(owner.fields.to_string()).filter(|fields| fields.len() <= left && owner.fields.is_object());
+        left -= fields.as_ref().map_or(0, String::len);
+        stored.push(FieldOwner {
+            manager: cut(&owner.manager, 128),
+            operation: cut(&owner.operation, 16),
+            api_version: cut(&owner.api_version, 64),
+            fields,
+        });
+    }
+    stored
+}
+
+/// What became of the template's fields, once the undo took them.
+fn ownership(conditions: &mut Vec<Condition>, step: &Step, generation: Option<i64>, now: Timestamp) {
+    let progress = &step.progress;
+    let Some(main) = progress.owners.first().filter(|_| progress.undo_accepted.is_some()) else { return };
+    let over = progress.phase.is_some_and(Phase::is_terminal);
+    let (status, reason, message) = match (progress.handed_back, over) {
+        (Some(_), _) => (true, "OwnersRestored", format!("the template's fields belong to {} again", main.manager)),
+        (None, false) => {
+            (false, "InProgress", format!("the template's fields are being given back to {}", main.manager))
+        }
+        (None, true) => {
+            let message = format!(
+                "the template's fields still belong to {}: the next server-side apply by {} may have to force conflicts",
+                crate::FIELD_MANAGER,
+                main.manager
+            );
+            (false, "HandBackFailed", message)
+        }
+    };
+    set(conditions, &Said { type_: "HandedBack", status: Some(status), reason, message: &message }, generation, now);
+    match &step.residue {
+        Some(message) => {
+            let said = Said { type_: "ResidueExpected", status: Some(true), reason: "HelmKeepsItsOwnRecord", message };
+            set(conditions, &said, generation, now);
+        }
+        None => clear(conditions, "ResidueExpected"),
+    }
+}
+
+fn phase_name(phase: Phase) -> RollbackPhase {
+    match phase {
+        Phase::AwaitingApproval => RollbackPhase::AwaitingApproval,
+        Phase::Running => RollbackPhase::Running,
+        Phase::Verifying => RollbackPhase::Verifying,
+        Phase::Succeeded => RollbackPhase::Succeeded,
+        Phase::Failed => RollbackPhase::Failed,
+        Phase::Superseded => RollbackPhase::Superseded,
+        Phase::Escalated => RollbackPhase::Escalated,
+        Phase::Rejected => RollbackPhase::Rejected,
+    }
+}

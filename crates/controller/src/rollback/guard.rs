@@ -1,0 +1,97 @@
+//! Parsing a record.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use snapback_api::v1alpha1::{ApprovalDecision, FieldOwner, Rollback, RollbackPhase};
+use snapback_core::duration;
+use snapback_core::ids::WorkloadUid;
+use snapback_core::ownership::Owner;
+use snapback_core::rollback::{Act, Approval, Order, Phase, Progress, Step};
+
+use super::read;
+use crate::status::revision_ref;
+
+/// The order, and what has happened so far.
+pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
+    let spec = &rollback.spec;
+    let field = |name: &str, text: &str| duration::parse(text).map_err(|error| format!("spec.{name} {error}"));
+    let approval = spec.approval.as_ref().map(|approval| match approval.decision {
+        ApprovalDecision::Approved => Approval::Approved,
+        ApprovalDecision::Rejected => Approval::Rejected,
+    });
+    let order = Order {
+        uid: WorkloadUid::new(spec.target.uid.clone()),
+        from: revision_ref(&spec.from),
+        to: revision_ref(&spec.to),
+        needs_approval: spec.require_approval.unwrap_or(false),
+        ask: spec.approval_reason.clone(),
+        handle: format!("-n {} rollback {}", rollback.namespace().unwrap_or_default(), rollback.name_any()),
+        approval,
+        decided: spec.decided_at.0,
+        approval_timeout: spec.approval_timeout.as_deref().map(|text| field("approvalTimeout", text)).transpose()?,
+        deadline: field("deadline", &spec.deadline)?,
+        verify: field("verify.duration", &spec.verify.duration)?,
+    };
+    if order.from.fingerprint == order.to.fingerprint {
+        return Err("spec.to must be another revision than spec.from".to_owned());
+    }
+    let status = rollback.status.clone().unwrap_or_default();
+    let times = &status.timeline;
+    let progress = Progress {
+        phase: status.phase.map(phase),
+        approved: read(times.approved_at.as_ref()),
+        undo_requested: read(times.undo_requested_at.as_ref()),
+        number_at_request: status.revision_at_request,
+        owners: status.owners.iter().map(owner).collect(),
+        handed_back: read(times.handed_back_at.as_ref()),
+        refused: status.refusal.clone(),
+        undo_accepted: read(times.undo_accepted_at.as_ref()),
+        rolled_out: read(times.rolled_out_at.as_ref()),
+        recovered: read(times.recovered_at.as_ref()),
+        ended: read(times.ended_at.as_ref()),
+    };
+    Ok((order, progress))
+}
+
+fn owner(status: &FieldOwner) -> Owner {
+    Owner {
+        manager: status.manager.clone(),
+        operation: status.operation.clone(),
+        api_version: status.api_version.clone(),
+        fields: status.fields.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+    }
+}
+
+/// A record that means nothing ends at once.
+pub(super) fn refused(rollback: &Rollback, problem: &str, now: Timestamp) -> Step {
+    let before = rollback.status.as_ref().and_then(|status| status.revision_at_request);
+    Step {
+        progress: Progress {
+            phase: Some(Phase::Failed),
+            number_at_request: before,
+            ended: Some(now),
+            ..Progress::default()
+        },
+        reason: "InvalidSpec",
+        message: problem.to_owned(),
+        act: Act::Nothing,
+        notices: Vec::new(),
+        verified: None,
+        residue: None,
+        next_look: None,
+    }
+}
+
+/// The phase of a stored word.
+pub(crate) fn phase(name: RollbackPhase) -> Phase {
+    match name {
+        RollbackPhase::AwaitingApproval => Phase::AwaitingApproval,
+        RollbackPhase::Running => Phase::Running,
+        RollbackPhase::Verifying => Phase::Verifying,
+        RollbackPhase::Succeeded => Phase::Succeeded,
+        RollbackPhase::Failed => Phase::Failed,
+        RollbackPhase::Superseded => Phase::Superseded,
+        RollbackPhase::Escalated => Phase::Escalated,
+        RollbackPhase::Rejected => Phase::Rejected,
+    }
+}

@@ -1,0 +1,174 @@
+//! The controller that acts: one `Rollback` from its order to its end.
+//!
+//! ```text
+//! guard    parse the record                               pure
+//! observe  live GET of the workload, LIST what it owns    I/O
+//! measure  the breached checks, on the good revision      I/O, only while verifying
+//! decide   core::rollback::step                           pure
+//! commit   write the status: that the undo is requested   I/O, before acting
+//! act      the one guarded patch                          I/O
+//! commit   write what became of it                        I/O
+//! announce Events and metrics                             I/O, best effort
+//! ```
+//! It knows nothing of policies: the record holds all that it needs.
+
+mod commit;
+mod guard;
+mod measure;
+
+pub(crate) use guard::phase;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+use snapback_api::v1alpha1::Rollback;
+use snapback_core::checks::CheckResult;
+use snapback_core::rollback::{Act, Order, Phase, Progress, Step, handed_back, step, undo_accepted, undo_refused};
+use snapback_core::workload::Workload;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::workload::{HandedBack, Live, Observed, Undone, good_template, hand_back, observe, undo};
+
+/// One reconcile of one `Rollback`.
+pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let rollback = match &object.0 {
+        Ok(rollback) => rollback,
+        Err(invalid) => {
+            tracing::warn!(name = object.name_any(), "a Rollback cannot be read: {}", invalid.error);
+            return Ok(Action::await_change());
+        }
+    };
+    if rollback.status.as_ref().and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal()) {
+        ctx.sampler.forget(&rollback.uid().unwrap_or_default(), "", None);
+        return Ok(Action::await_change());
+    }
+    let key = format!("rollback {}/{}", rollback.namespace().unwrap_or_default(), rollback.name_any());
+    let result = advance(rollback, &ctx).await;
+    match &result {
+        Ok(_) => {
+            ctx.failures.reset(&key);
+            ctx.metrics.reconciled("rollback", "Ok");
+        }
+        Err(error) => ctx.metrics.reconciled("rollback", error.reason()),
+    }
+    result
+}
+
+async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
+    let now = ctx.now();
+    let (order, progress) = match guard::guard(rollback) {
+        Ok(guarded) => guarded,
+        Err(problem) => {
+            let invalid = guard::refused(rollback, &problem, now);
+            commit::status(ctx, rollback, &invalid, &[]).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    let namespace = rollback.namespace().unwrap_or_default();
+    let live = match observe(&ctx.client, &namespace, &rollback.spec.target.name).await? {
+        Observed::Live(live) => Some(live),
+        Observed::Absent => None,
+    };
+    let workload = live.as_ref().map(|live| &live.workload);
+    let verifying = progress.phase == Some(Phase::Verifying);
+    let measured = match (workload, progress.rolled_out) {
+        (Some(workload), Some(since)) if verifying => {
+            Some(measure::measure(ctx, rollback, &order, workload, since, now).await)
+        }
+        _ => None,
+    };
+    let (verification, checks) = measured.unzip();
+    let mut next = step(&order, &progress, workload, verification.as_ref(), now);
+    let checks: Vec<CheckResult> = checks.unwrap_or_default();
+
+    // The intent is written before the act, with the version that was read as the precondition: who loses this
+    // race does nothing.
+    let mut written = commit::status(ctx, rollback, &next, &checks).await?;
+    if let (Act::Undo, Some(live)) = (next.act, &live) {
+        let (after, look_again) = act(ctx, rollback, &order, live, next.clone()).await;
+        if let Some(after) = after {
+            written = commit::status(ctx, &written, &after, &checks).await?;
+            next = after;
+        }
+        if look_again {
+            next.next_look = Some(jiff::SignedDuration::from_secs(1));
+        }
+    }
+    if next.act == Act::HandBack {
+        next = give_back(ctx, rollback, &order, next).await;
+        written = commit::status(ctx, &written, &next, &checks).await?;
+    }
+    told(ctx, rollback, &written, &progress, &order, &next, workload).await;
+    Ok(next.next_look.map_or_else(Action::await_change, |next| {
+        Action::requeue(Duration::try_from(next).unwrap_or_default().max(Duration::from_secs(1)))
+    }))
+}
+
+/// Sends the undo. Gives the state after it, if that is known, and whether to look again at once.
+async fn act(ctx: &Context, rollback: &Rollback, order: &Order, live: &Live, committed: Step) -> (Option<Step>, bool) {
+    let namespace = rollback.namespace().unwrap_or_default();
+    let name = &rollback.spec.target.name;
+    let Some(template) = good_template(&ctx.client, &namespace, live, &order.to).await else {
+        return (None, true);
+    };
+    match undo(&ctx.client, &namespace, name, live, template, false).await {
+        Undone::Accepted => {
+            let now = ctx.now();
+            ctx.metrics.undone(rollback.spec.decided_at.0, now);
+            (Some(undo_accepted(committed, order, now)), false)
+        }
+        Undone::Outdated => (None, true),
+        Undone::Unknown(why) => {
+            tracing::warn!(namespace, name, "the undo had no clear answer: {why}");
+            (None, true)
+        }
+        Undone::Refused(why) => (Some(undo_refused(committed, &why)), false),
+    }
+}
+
+/// Gives the template's fields back to their former owners. That it fails must not stop the verification: the next look
+/// tries again.
+async fn give_back(ctx: &Context, rollback: &Rollback, order: &Order, next: Step) -> Step {
+    let namespace = rollback.namespace().unwrap_or_default();
+    let name = &rollback.spec.target.name;
+    let owners = &next.progress.owners;
+    match hand_back(&ctx.client, &namespace, name, order.uid.as_str(), &order.to.fingerprint, owners).await {
+        HandedBack::Done => handed_back(next, ctx.now()),
+        HandedBack::NotYet(why) => {
+            tracing::warn!(namespace, name, "the fields of the template could not be given back yet: {why}");
+            next
+        }
+    }
+}
+
+async fn told(
+    ctx: &Context,
+    rollback: &Rollback,
+    written: &Rollback,
+    before: &Progress,
+    order: &Order,
+    next: &Step,
+    workload: Option<&Workload>,
+) {
+    if let (None, Some(rolled_out), Some(accepted)) =
+        (before.rolled_out, next.progress.rolled_out, next.progress.undo_accepted)
+    {
+        ctx.metrics.recovered(accepted, rolled_out);
+    }
+    if let Some(phase) = next.progress.phase.filter(|phase| phase.is_terminal()) {
+        ctx.metrics.ended(phase.as_str());
+    }
+    let uid = workload.map_or(order.uid.as_str(), |workload| workload.uid.as_str());
+    let target = crate::workload_reference(rollback.namespace(), &rollback.spec.target.name, uid);
+    ctx.announcer.tell(&next.notices, &[written.object_ref(&()), target]).await;
+}
+
+/// The time stored in status.
+fn read(time: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>) -> Option<Timestamp> {
+    time.map(|time| time.0)
+}

@@ -1,0 +1,229 @@
+//! Wiring: streams, controllers, health, and an orderly end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::{Action, Config, Error as ControllerError};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::{Controller, WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use snapback_api::v1alpha1::{Rollback, RollbackPolicy};
+use snapback_prometheus::{Source, SourceError};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+
+use crate::announce::Announcer;
+use crate::concern::{policies_of, policy_of, rollbacks_of};
+use crate::config::OperatorConfig;
+use crate::context::{BadNow, Clock, Context, Failures};
+use crate::error::{Error, report};
+use crate::lists::Lists;
+use crate::pod_watch::{PodWatches, slim};
+use crate::policy::overlap::{SpecChanges, concerned};
+use crate::policy::{self, PolicyContext};
+use crate::rollback;
+use crate::sampler::Sampler;
+use crate::telemetry::{Health, Metrics, serve};
+
+/// Reconciles at the same time, by controller.
+const CONCURRENCY: u16 = 8;
+
+/// Longest wait for reconciles under way when the end has begun.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// Why the operator cannot run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A source of the configuration cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The configuration cannot be meant.
+    #[error("the configuration: {0}")]
+    Config(String),
+    /// The port for metrics and health cannot be served.
+    #[error("cannot serve metrics and health on {0}: {1}")]
+    Serve(SocketAddr, std::io::Error),
+}
+
+/// Everything that is settled at start.
+pub struct Options {
+    /// The operator's configuration.
+    pub config: OperatorConfig,
+    /// Where metrics and health are served.
+    pub listen: SocketAddr,
+    /// Our instance's name, for Events.
+    pub instance: Option<String>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// Runs the operator until `stop` resolves.
+pub async fn run(
+    client: Client,
+    options: Options,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let sources = options.config.sources.iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
+    let namespace = options.config.watch_namespaces.first().cloned();
+    let metrics = Arc::new(Metrics::default());
+    let health = Arc::new(Health::default());
+    let (stopped, _) = watch::channel(false);
+    let until_stopped = || wait(stopped.subscribe());
+
+    let server = tokio::spawn(serve(options.listen, Arc::clone(&metrics), Arc::clone(&health), until_stopped()));
+
+    // One metadata watch for all Deployments: names, labels, uids and generations.
+    let lists = Lists::default();
+    let (deployments, deployment_writer) = reflector::store::<PartialObjectMeta<Deployment>>();
+    let (rolled, for_rollbacks) = mpsc::unbounded_channel::<PartialObjectMeta<Deployment>>();
+    let deployment_api = api::<PartialObjectMeta<Deployment>>(&client, namespace.as_deref());
+    let deployment_events = watcher(deployment_api, watcher::Config::default())
+        .default_backoff()
+        .modify(slim)
+        .reflect(deployment_writer)
+        .inspect(lists.note(|lists| &lists.deployments))
+        .touched_objects()
+        .inspect_ok(move |deployment| _ = rolled.send(deployment.clone()));
+
+    // One watch of the records serves both controllers.
+    let (rollback_store, rollback_writer) = reflector::store::<DeserializeGuard<Rollback>>();
+    let (wake, woken) = mpsc::unbounded_channel();
+    let shared = Arc::new(Context {
+        client: client.clone(),
+        deployments,
+        deployments_listed: lists.deployments.subscribe(),
+        sampler: Sampler::new(sources, options.config.default_source.clone()),
+        pod_watches: PodWatches::new(client.clone(), wake),
+        announcer: Announcer::new(client.clone(), options.instance),
+        metrics: Arc::clone(&metrics),
+        clock: options.clock,
+        limits: options.config.limits.limits().map_err(RunError::Config)?,
+        bad_now: BadNow::default(),
+        records: rollback_store.clone(),
+        failures: Failures::default(),
+    });
+
+    let (policy_store, policy_writer) = reflector::store::<DeserializeGuard<RollbackPolicy>>();
+    let policy_api = api::<DeserializeGuard<RollbackPolicy>>(&client, namespace.as_deref());
+    let (respecified, for_others) = mpsc::unbounded_channel();
+    let mut changes = SpecChanges::default();
+    let policy_events = watcher(policy_api, watcher::Config::default())
+        .default_backoff()
+        .reflect(policy_writer)
+        .inspect_ok(move |event| changes.of(event).into_iter().for_each(|changed| _ = respecified.send(changed)))
+        .inspect(lists.note(|lists| &lists.policies))
+        .applied_objects();
+    let policies = Controller::for_stream(policy_events, policy_store.clone())
+        .with_config(Config::default().concurrency(CONCURRENCY));
+    let (of_deployment, of_policy) = (policy_store.clone(), policy_store.clone());
+    let (acted, for_policies) = mpsc::unbounded_channel();
+    let rollback_api = api::<DeserializeGuard<Rollback>>(&client, namespace.as_deref());
+    let rollback_events = watcher(rollback_api, watcher::Config::default())
+        .default_backoff()
+        .reflect(rollback_writer)
+        .inspect(lists.note(|lists| &lists.rollbacks))
+        .touched_objects()
+        .inspect_ok(move |rollback| _ = acted.send(Ok(rollback.clone())));
+    let policies = policies
+        .watches_stream(deployment_events, move |deployment| policies_of(&of_deployment, &deployment))
+        .watches_stream(tokio_stream(for_policies), |rollback| policy_of(&rollback))
+        .reconcile_on(tokio_stream(woken))
+        .reconcile_on(
+            tokio_stream(for_others).flat_map(move |changed| futures::stream::iter(concerned(&of_policy, &changed))),
+        )
+        .graceful_shutdown_on(until_stopped());
+    let policy_context = Arc::new(PolicyContext { shared: Arc::clone(&shared), policies: policy_store });
+
+    let of_workload = rollback_store.clone();
+    let rollbacks =
+        Controller::for_stream(rollback_events, rollback_store).with_config(Config::default().concurrency(CONCURRENCY));
+    let rollbacks = rollbacks
+        .reconcile_on(
+            tokio_stream(for_rollbacks)
+                .flat_map(move |deployment| futures::stream::iter(rollbacks_of(&of_workload, &deployment))),
+        )
+        .graceful_shutdown_on(until_stopped());
+
+    let ready = Arc::clone(&health);
+    let all_lists = lists.clone();
+    let synced = tokio::spawn(async move {
+        all_lists.all().await;
+        tracing::info!("watching: the first lists are in");
+        ready.synced();
+    });
+
+    let judging =
+        policies.run(policy::reconcile, on_policy_error, policy_context).for_each(async |done| log("policy", done));
+    let acting =
+        rollbacks.run(rollback::reconcile, on_rollback_error, shared).for_each(async |done| log("rollback", done));
+    let work = tokio::spawn(async move { tokio::join!(judging, acting) });
+
+    stop.await;
+    tracing::info!("stopping");
+    health.stopping();
+    let _ = stopped.send(true);
+    // A controller that is stopped before its first list never ends by itself.
+    if tokio::time::timeout(DRAIN, work).await.is_err() {
+        tracing::warn!("reconciles under way were cut off; the next start takes them up again");
+    }
+    synced.abort();
+    match server.await {
+        Ok(Err(error)) => Err(RunError::Serve(options.listen, error)),
+        _ => Ok(()),
+    }
+}
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone: that is the end, too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn tokio_stream<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
+    futures::stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|item| (item, receiver)))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
+fn on_policy_error(object: Arc<DeserializeGuard<RollbackPolicy>>, error: &Error, ctx: Arc<PolicyContext>) -> Action {
+    let meta = object.meta();
+    let key = format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), object.name_any());
+    Action::requeue(error.retry_after(ctx.shared.failures.failed(&key)))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
+fn on_rollback_error(object: Arc<DeserializeGuard<Rollback>>, error: &Error, ctx: Arc<Context>) -> Action {
+    let meta = object.meta();
+    let key = format!("rollback {}/{}", meta.namespace.as_deref().unwrap_or_default(), object.name_any());
+    Action::requeue(error.retry_after(ctx.failures.failed(&key)))
+}
+
+fn log<K>(controller: &'static str, done: Result<(ObjectRef<K>, Action), ControllerError<Error, watcher::Error>>)
+where
+    K: Resource + std::fmt::Debug,
+    K::DynamicType: std::fmt::Debug + Clone + PartialEq,
+{
+    match done {
+        Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+        Err(ControllerError::ReconcilerFailed(error @ Error::Conflict(_), object)) => {
+            tracing::debug!(controller, object = object.name, "{}", report(&error));
+        }
+        Err(ControllerError::ReconcilerFailed(error, object)) => {
+            tracing::warn!(controller, object = object.name, "{}", report(&error));
+        }
+        Err(error) => tracing::warn!(controller, "the watch is broken: {error}"),
+    }
+}

@@ -1,0 +1,303 @@
+//! The one place that asks metrics sources.
+//!
+//! Counters are asked for on a grid: `since`, `since + interval`, ... Each instant is asked for once and kept while its
+//! rollout is judged; what is missing (after a restart, after an outage) is asked for in the same single range query
+//! per metric. So verdicts are a function of the grid, not of when this process happened to run.
+
+mod grid;
+mod names;
+
+pub use grid::Grid;
+pub use names::metric_names;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use snapback_core::sample::{Answer, Missing, PodSeries, Point};
+use snapback_prometheus::{
+    CompiledNames, Source, Values, latencies, latency_query, pods_pattern, render, requests, requests_query, to_points,
+};
+
+/// What is wanted for one target at one instant.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Identifies the watch: what is kept is kept under this.
+    pub key: WatchKey,
+    /// The target's namespace.
+    pub namespace: String,
+    /// The target's name.
+    pub target: String,
+    /// The source's name; `None` for the default one.
+    pub source: Option<String>,
+    /// What metrics are called.
+    pub names: CompiledNames,
+    /// ReplicaSets of the judged revision.
+    pub new_sets: Vec<String>,
+    /// ReplicaSets of the other revisions that had pods.
+    pub old_sets: Vec<String>,
+    /// Start of the grid's judged part.
+    pub since: Timestamp,
+    /// Its step.
+    pub interval: SignedDuration,
+    /// Whether request counters are wanted.
+    pub requests: bool,
+    /// Whether duration histograms are wanted.
+    pub latencies: bool,
+    /// The users' own queries, by check name.
+    pub queries: BTreeMap<String, String>,
+}
+
+/// One watch of one revision.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WatchKey {
+    /// UID of the object that watches (a policy or a `Rollback`).
+    pub watcher: String,
+    /// The workload's UID and the revision.
+    pub revision: String,
+    /// When the watch began.
+    pub since: Timestamp,
+}
+
+/// What was answered.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    /// Request counters.
+    pub requests: Answer<Vec<PodSeries>>,
+    /// Duration buckets.
+    pub latencies: Answer<Vec<PodSeries>>,
+    /// Points of the users' own queries, by check name.
+    pub queries: BTreeMap<String, Answer<Vec<Point>>>,
+    /// The queries as they were asked: `requests`, `latencies`, and by check name.
+    pub asked: BTreeMap<String, String>,
+}
+
+/// Keeps the sources, and what they answered for the watches under way.
+pub struct Sampler {
+    sources: BTreeMap<String, Arc<Source>>,
+    default: Option<String>,
+    kept: Mutex<HashMap<WatchKey, Kept>>,
+}
+
+/// What is kept for one watch.
+#[derive(Debug, Clone, Default)]
+struct Kept {
+    /// ReplicaSets that were ever asked about: only grows, so that the baseline stays when the old pods are gone.
+    old_sets: BTreeSet<String>,
+    new_sets: BTreeSet<String>,
+    requests: Track<PodSeries>,
+    latencies: Track<PodSeries>,
+    queries: BTreeMap<String, Track<Point>>,
+}
+
+/// One query's answers so far.
+#[derive(Debug, Clone)]
+struct Track<T> {
+    /// Up to where the grid was answered.
+    until: Option<Timestamp>,
+    /// The last instant that was asked for, answered or not.
+    tried: Option<Timestamp>,
+    found: Vec<T>,
+    failure: Option<Missing>,
+}
+
+impl<T> Default for Track<T> {
+    fn default() -> Self {
+        Self { until: None, tried: None, found: Vec::new(), failure: Some(Missing::Empty) }
+    }
+}
+
+impl<T: Clone> Track<T> {
+    fn answer(&self) -> Answer<Vec<T>> {
+        match &self.failure {
+            Some(missing) => Err(missing.clone()),
+            None => Ok(self.found.clone()),
+        }
+    }
+
+    /// The stretch that has to be asked for at `grid`'s newest instant; `None` when it was tried already.
+    fn due(&self, grid: &Grid) -> Option<(Timestamp, Timestamp)> {
+        let end = grid.newest()?;
+        if self.tried.is_some_and(|tried| tried >= end) {
+            return None;
+        }
+        let start = self.until.map_or(grid.first(), |until| grid.after(until));
+        (start <= end).then_some((start, end))
+    }
+
+    fn note(&mut self, end: Timestamp, answer: Answer<Vec<T>>, merge: impl FnOnce(&mut Vec<T>, Vec<T>)) {
+        self.tried = Some(end);
+        match answer {
+            Ok(found) => {
+                merge(&mut self.found, found);
+                self.until = Some(end);
+                self.failure = None;
+            }
+            Err(missing) => self.failure = Some(missing),
+        }
+    }
+}
+
+impl Sampler {
+    /// A sampler over the configured sources.
+    pub fn new(sources: Vec<Source>, default: Option<String>) -> Self {
+        let default = default.or_else(|| match sources.as_slice() {
+            [only] => Some(only.name().to_owned()),
+            _ => None,
+        });
+        let sources = sources.into_iter().map(|source| (source.name().to_owned(), Arc::new(source))).collect();
+        Self { sources, default, kept: Mutex::new(HashMap::new()) }
+    }
+
+    /// The source of that name, or what to write instead.
+    pub fn source(&self, name: Option<&str>) -> Answer<Arc<Source>> {
+        let known = || {
+            let names: Vec<&str> = self.sources.keys().map(String::as_str).collect();
+            if names.is_empty() { "none is configured".to_owned() } else { format!("there are: {}", names.join(", ")) }
+        };
+        let name = name.or(self.default.as_deref()).ok_or_else(|| {
+            Missing::UnknownSource(format!(
+                "spec.metrics.source must name a source of the operator's configuration ({})",
+                known()
+            ))
+        })?;
+        self.sources.get(name).cloned().ok_or_else(|| {
+            Missing::UnknownSource(format!(
+                "spec.metrics.source {name:?} is not in the operator's configuration ({})",
+                known()
+            ))
+        })
+    }
+
+    /// Everything that is known at `now`, after asking for what is due.
+    pub async fn sample(&self, wanted: &Wanted, now: Timestamp) -> Samples {
+        let mut kept = self.take(wanted);
+        let grid = Grid::new(wanted.since, wanted.interval, now);
+        let old_sets: Vec<String> = kept.old_sets.iter().cloned().collect();
+        let new_sets: Vec<String> = kept.new_sets.iter().cloned().collect();
+        let all_sets: Vec<String> = old_sets.iter().chain(&new_sets).cloned().collect();
+        let source = self.source(wanted.source.as_deref());
+        let mut asked = BTreeMap::new();
+
+        if wanted.requests {
+            let promql = requests_query(wanted.names.names(), &wanted.namespace, &all_sets);
+            if let Some((start, end)) = kept.requests.due(&grid) {
+                let answer = match &source {
+                    Ok(source) => {
+                        let series = source.range(&promql, start, end, wanted.interval).await;
+                        series.and_then(|series| requests(series, &wanted.names))
+                    }
+                    Err(missing) => Err(missing.clone()),
+                };
+                kept.requests.note(end, answer, merge_series);
+            }
+            asked.insert("requests".to_owned(), promql);
+        }
+        if wanted.latencies {
+            let promql = latency_query(wanted.names.names(), &wanted.namespace, &all_sets);
+            if let Some((start, end)) = kept.latencies.due(&grid) {
+                let answer = match &source {
+                    Ok(source) => {
+                        let series = source.range(&promql, start, end, wanted.interval).await;
+                        series.and_then(|series| latencies(series, &wanted.names))
+                    }
+                    Err(missing) => Err(missing.clone()),
+                };
+                kept.latencies.note(end, answer, merge_series);
+            }
+            asked.insert("latencies".to_owned(), promql);
+        }
+        for (check, promql) in &wanted.queries {
+            let text = |sets: &[String]| {
+                let pods = pods_pattern(sets);
+                let values = Values { namespace: &wanted.namespace, target: &wanted.target, pods: &pods };
+                render(promql, &values).map_err(|error| Missing::BadQuery(error.to_string()))
+            };
+            let track = kept.queries.entry(check.clone()).or_default();
+            if let Some((start, end)) = track.due(&grid) {
+                let answer = match (&source, &text(&old_sets), &text(&new_sets)) {
+                    (Ok(source), Ok(before), Ok(after)) => ask_own(source, (before, after), wanted, start, end).await,
+                    (Err(missing), ..) | (_, Err(missing), _) | (_, _, Err(missing)) => Err(missing.clone()),
+                };
+                track.note(end, answer, std::iter::Extend::extend);
+            }
+            asked.insert(check.clone(), text(&new_sets).unwrap_or_else(|_| promql.clone()));
+        }
+
+        let samples = Samples {
+            requests: kept.requests.answer(),
+            latencies: kept.latencies.answer(),
+            queries: kept.queries.iter().map(|(check, track)| (check.clone(), track.answer())).collect(),
+            asked,
+        };
+        self.keep(wanted.key.clone(), kept);
+        samples
+    }
+
+    /// Forgets the watches of `watcher` other than `current`.
+    pub fn forget(&self, watcher: &str, revision_prefix: &str, current: Option<&WatchKey>) {
+        self.lock().retain(|key, _| {
+            key.watcher != watcher || !key.revision.starts_with(revision_prefix) || Some(key) == current
+        });
+    }
+
+    fn take(&self, wanted: &Wanted) -> Kept {
+        let mut kept = self.lock().get(&wanted.key).cloned().unwrap_or_default();
+        let grown = |known: &mut BTreeSet<String>, sets: &[String]| {
+            let before = known.len();
+            known.extend(sets.iter().cloned());
+            known.len() > before
+        };
+        let more_old = grown(&mut kept.old_sets, &wanted.old_sets);
+        let more_new = grown(&mut kept.new_sets, &wanted.new_sets);
+        if more_old || more_new {
+            // Other pods belong to the question now: ask for the whole stretch again.
+            (kept.requests, kept.latencies) = (Track::default(), Track::default());
+            kept.queries.clear();
+        }
+        kept
+    }
+
+    fn keep(&self, key: WatchKey, kept: Kept) {
+        self.lock().insert(key, kept);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WatchKey, Kept>> {
+        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A user's query: `{{ pods }}` means the old revision's pods before the rollout, and the new one's after it.
+async fn ask_own(
+    source: &Source,
+    (before, after): (&str, &str),
+    wanted: &Wanted,
+    start: Timestamp,
+    end: Timestamp,
+) -> Answer<Vec<Point>> {
+    if before == after || start > wanted.since {
+        return source.range(after, start, end, wanted.interval).await.and_then(to_points);
+    }
+    let split = wanted.since.min(end);
+    // No value before the rollout is no failure: the check says that it has no baseline.
+    let mut found = match source.range(before, start, split, wanted.interval).await.and_then(to_points) {
+        Ok(found) => found,
+        Err(Missing::Empty | Missing::NotANumber) => Vec::new(),
+        Err(missing) => return Err(missing),
+    };
+    let next = split + wanted.interval;
+    if next <= end {
+        found.extend(source.range(after, next, end, wanted.interval).await.and_then(to_points)?);
+    }
+    Ok(found)
+}
+
+/// Appends the new points of each counter to the points that are kept.
+fn merge_series(all: &mut Vec<PodSeries>, new: Vec<PodSeries>) {
+    for one in new {
+        match all.iter_mut().find(|known| known.pod == one.pod && known.key == one.key) {
+            Some(known) => known.points.extend(one.points),
+            None => all.push(one),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Revisions.
+
+use snapback_api::conditions::cut;
+use snapback_api::v1alpha1::RevisionStatus;
+use snapback_core::fingerprint::Fingerprint;
+use snapback_core::ids::ReplicaSetUid;
+use snapback_core::watch::RevisionRef;
+
+/// As stored.
+pub(crate) fn revision_status(revision: &RevisionRef) -> RevisionStatus {
+    RevisionStatus {
+        fingerprint: revision.fingerprint.as_str().to_owned(),
+        replica_set: revision.replica_set.clone(),
+        replica_set_uid: revision.replica_set_uid.as_str().to_owned(),
+        snapshot: revision.snapshot.clone(),
+        images: revision.images.iter().map(|image| cut(image, 512)).collect(),
+    }
+}
+
+/// As read back.
+pub(crate) fn revision_ref(status: &RevisionStatus) -> RevisionRef {
+    RevisionRef {
+        fingerprint: Fingerprint::recorded(status.fingerprint.clone()),
+        replica_set: status.replica_set.clone(),
+        replica_set_uid: ReplicaSetUid::new(status.replica_set_uid.clone()),
+        images: status.images.clone(),
+        snapshot: status.snapshot.clone(),
+    }
+}

@@ -1,0 +1,112 @@
+//! `snapback_*`.
+
+use std::fmt::Error;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use jiff::{SignedDuration, Timestamp};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Which controller, and how it went.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Reconciled {
+    /// `policy` or `rollback`.
+    pub controller: &'static str,
+    /// `Ok`, or the error's reason.
+    pub outcome: &'static str,
+}
+
+/// How a rollback ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Ended {
+    /// The final phase.
+    pub outcome: &'static str,
+}
+
+/// The operator's metrics. Labels are few and fixed: no object names.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Reconciled, Counter<u64, AtomicU64>>,
+    rollbacks: Family<Ended, Counter<u64, AtomicU64>>,
+    decided: Counter<u64, AtomicU64>,
+    judged: Gauge<i64, AtomicI64>,
+    detect: Histogram,
+    undo: Histogram,
+    recover: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("snapback");
+        let seconds = || Histogram::new([1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0]);
+        let metrics = Self {
+            reconciles: Family::default(),
+            rollbacks: Family::default(),
+            decided: Counter::default(),
+            judged: Gauge::default(),
+            detect: seconds(),
+            undo: seconds(),
+            recover: seconds(),
+            registry: Registry::default(),
+        };
+        registry.register("reconciles", "Reconciles by controller and outcome", metrics.reconciles.clone());
+        registry.register("rollbacks", "Rollbacks that ended, by outcome", metrics.rollbacks.clone());
+        registry.register("rollbacks_decided", "Rollbacks that were decided", metrics.decided.clone());
+        registry.register("judged_targets", "Targets that are judged now", metrics.judged.clone());
+        let detect = "From the first sight of a bad rollout to the decision, in seconds";
+        registry.register("time_to_detect_seconds", detect, metrics.detect.clone());
+        let undo = "From the decision to the API server's acceptance of the undo, in seconds";
+        registry.register("time_to_undo_seconds", undo, metrics.undo.clone());
+        let recover = "From the acceptance of the undo to the good revision's last pod, in seconds";
+        registry.register("time_to_recover_seconds", recover, metrics.recover.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Counts a reconcile.
+    pub fn reconciled(&self, controller: &'static str, outcome: &'static str) {
+        self.reconciles.get_or_create(&Reconciled { controller, outcome }).inc();
+    }
+
+    /// Counts a decision.
+    pub fn decided(&self, started: Timestamp, now: Timestamp) {
+        self.decided.inc();
+        self.detect.observe(seconds(started, now));
+    }
+
+    /// Counts an end.
+    pub fn ended(&self, outcome: &'static str) {
+        self.rollbacks.get_or_create(&Ended { outcome }).inc();
+    }
+
+    /// Notes an accepted undo.
+    pub fn undone(&self, decided: Timestamp, accepted: Timestamp) {
+        self.undo.observe(seconds(decided, accepted));
+    }
+
+    /// Notes a recovery.
+    pub fn recovered(&self, accepted: Timestamp, rolled_out: Timestamp) {
+        self.recover.observe(seconds(accepted, rolled_out));
+    }
+
+    /// Notes how many targets are judged now.
+    pub fn judged(&self, targets: usize) {
+        self.judged.set(i64::try_from(targets).unwrap_or(i64::MAX));
+    }
+
+    /// The text that Prometheus reads.
+    pub fn encode(&self) -> Result<String, Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).max(SignedDuration::ZERO).as_secs_f64()
+}

@@ -1,0 +1,14 @@
+//! Reading and changing the workloads themselves.
+
+mod hand_back;
+mod observe;
+mod pods;
+mod preflight;
+pub mod snapshot;
+mod undo;
+
+pub use hand_back::{HandedBack, hand_back};
+pub(crate) use observe::REQUEST_TIMEOUT;
+pub use observe::{Live, ObserveError, Observed, observe};
+pub use preflight::preflight;
+pub use undo::{Undone, good_template, template_of, undo};

@@ -1,0 +1,194 @@
+//! One live look at a Deployment and what it owns. Never from a cache: what is undone must be what was judged.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::core::Selector;
+use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
+use snapback_core::fingerprint::Fingerprint;
+use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
+use snapback_core::ownership;
+use snapback_core::workload::{HelmRelease, MIGRATION, MODE, Revision, Said, Workload};
+use thiserror::Error;
+
+use super::pods;
+
+/// Longest wait for one request to the API server.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// Why a look failed.
+#[derive(Debug, Error)]
+pub enum ObserveError {
+    /// The API server did not answer, or refused.
+    #[error("reading {what}")]
+    Api {
+        /// What was read.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// No answer in time.
+    #[error("reading {0}: no answer within {REQUEST_TIMEOUT:?}")]
+    Timeout(&'static str),
+    /// The object is not what its kind says.
+    #[error("reading {what}: {problem}")]
+    Shape {
+        /// What was read.
+        what: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// A live Deployment: the facts for judging, and the raw JSON for acting.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// The facts.
+    pub workload: Workload,
+    /// Raw `spec.template`, exactly as read.
+    pub template: Value,
+    /// Raw templates of the owned ReplicaSets, by UID.
+    pub templates: Vec<(ReplicaSetUid, Value)>,
+    /// Its pods.
+    pub selector: Selector,
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub enum Observed {
+    /// The Deployment lives.
+    Live(Box<Live>),
+    /// There is none of that name.
+    Absent,
+}
+
+/// Reads a Deployment, its ReplicaSets and their pods.
+pub async fn observe(client: &Client, namespace: &str, name: &str) -> Result<Observed, ObserveError> {
+    let deployments: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Deployment>(&()));
+    let Some(raw) = timed("the Deployment", deployments.get_opt(name)).await? else {
+        return Ok(Observed::Absent);
+    };
+    let raw = serde_json::to_value(raw).map_err(|error| shape("the Deployment", &error))?;
+    let typed: Deployment = serde_json::from_value(raw.clone()).map_err(|error| shape("the Deployment", &error))?;
+    let template = raw.pointer("/spec/template").cloned().unwrap_or_default();
+    let uid = typed.uid().unwrap_or_default();
+    let spec = typed.spec.as_ref().ok_or_else(|| shape("the Deployment", &"it has no spec"))?;
+    let selector: Selector =
+        spec.selector.clone().try_into().map_err(|_| shape("the Deployment", &"its selector cannot be read"))?;
+
+    let params = ListParams::default().labels_from(&selector);
+    let sets: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<ReplicaSet>(&()));
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let (sets, pods) =
+        futures::try_join!(timed("its ReplicaSets", sets.list(&params)), timed("its pods", pods.list(&params)))?;
+
+    let mut revisions = Vec::new();
+    let mut templates = Vec::new();
+    for set in sets {
+        let raw = serde_json::to_value(set).map_err(|error| shape("a ReplicaSet", &error))?;
+        let typed: ReplicaSet = serde_json::from_value(raw.clone()).map_err(|error| shape("a ReplicaSet", &error))?;
+        if !typed.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == uid) {
+            continue;
+        }
+        let template = raw.pointer("/spec/template").cloned().unwrap_or_default();
+        let revision = revision(&typed, &template);
+        templates.push((revision.uid.clone(), template));
+        revisions.push(revision);
+    }
+    let pods = pods.items.iter().filter_map(pods::facts).collect();
+    let managed_fields = raw.pointer("/metadata/managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
+    let workload = workload(&typed, &template, &managed_fields, uid, revisions, pods);
+    Ok(Observed::Live(Box::new(Live { workload, template, templates, selector })))
+}
+
+fn workload(
+    typed: &Deployment,
+    template: &Value,
+    managed_fields: &[Value],
+    uid: String,
+    revisions: Vec<Revision>,
+    pods: Vec<snapback_core::workload::PodFacts>,
+) -> Workload {
+    let spec = typed.spec.as_ref();
+    let status = typed.status.clone().unwrap_or_default();
+    let exceeded = status.conditions.unwrap_or_default().into_iter().find(|condition| {
+        condition.type_ == "Progressing" && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
+    });
+    Workload {
+        uid: WorkloadUid::new(uid),
+        generation: typed.metadata.generation.unwrap_or_default(),
+        observed_generation: status.observed_generation.unwrap_or_default(),
+        live: Fingerprint::of_template(template),
+        images: spec.map(|spec| images(&spec.template)).unwrap_or_default(),
+        replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+        paused: spec.and_then(|spec| spec.paused).unwrap_or(false),
+        updated: status.updated_replicas.unwrap_or_default(),
+        available: status.available_replicas.unwrap_or_default(),
+        total: status.replicas.unwrap_or_default(),
+        progress_deadline_exceeded: exceeded.and_then(|condition| condition.last_update_time).map(|time| time.0),
+        revisions,
+        pods,
+        owners: ownership::owners(managed_fields, crate::FIELD_MANAGER),
+        helm_release: helm_release(typed),
+        said: said(typed, template),
+    }
+}
+
+fn said(typed: &Deployment, template: &Value) -> Said {
+    let migration = template["metadata"]["annotations"][MIGRATION].as_str();
+    Said::read(typed.annotations().get(MODE).map(String::as_str), migration)
+}
+
+fn helm_release(typed: &Deployment) -> Option<HelmRelease> {
+    let annotation = |key: &str| typed.annotations().get(key).cloned();
+    Some(HelmRelease {
+        name: annotation("meta.helm.sh/release-name")?,
+        namespace: annotation("meta.helm.sh/release-namespace")?,
+    })
+}
+
+fn revision(set: &ReplicaSet, template: &Value) -> Revision {
+    let spec = set.spec.as_ref();
+    let status = set.status.clone().unwrap_or_default();
+    let number = set.annotations().get(REVISION).and_then(|number| number.parse().ok()).unwrap_or_default();
+    Revision {
+        fingerprint: Fingerprint::of_template(template),
+        name: set.name_any(),
+        uid: ReplicaSetUid::new(set.uid().unwrap_or_default()),
+        images: spec.and_then(|spec| spec.template.as_ref()).map(images).unwrap_or_default(),
+        number,
+        created: set.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        desired: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+        replicas: status.replicas,
+        available: status.available_replicas.unwrap_or_default(),
+        observed: status.observed_generation >= set.metadata.generation,
+    }
+}
+
+fn images(template: &PodTemplateSpec) -> Vec<String> {
+    let containers = template.spec.iter().flat_map(|spec| &spec.containers);
+    containers.filter_map(|container| container.image.clone()).take(16).collect()
+}
+
+fn shape(what: &'static str, problem: &dyn std::fmt::Display) -> ObserveError {
+    ObserveError::Shape { what, problem: problem.to_string() }
+}
+
+async fn timed<T>(
+    what: &'static str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ObserveError> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(answer) => answer.map_err(|source| ObserveError::Api { what, source: Box::new(source) }),
+        Err(_) => Err(ObserveError::Timeout(what)),
+    }
+}

@@ -1,0 +1,60 @@
+//! Would going back work? Looked at long before it is needed, and once more right before.
+
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, ServiceAccount};
+use kube::api::Api;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use snapback_core::readiness::Readiness;
+use snapback_core::watch::RevisionRef;
+use snapback_core::workload::{Reference, ReferenceKind, references};
+
+use super::{Live, Undone, undo};
+
+/// Most references that are looked up.
+const MOST_REFERENCES: usize = 64;
+
+/// Looks whether the revision could be put back: its template is there, what it refers to exists, and the API server
+/// would take the very patch (a dry run, through admission and quota).
+///
+/// What may not be read is not counted as missing: Secrets are looked at only where the administrator allows it.
+pub async fn preflight(client: &Client, namespace: &str, name: &str, live: &Live, good: &RevisionRef) -> Readiness {
+    let Some(template) = super::good_template(client, namespace, live, good).await else {
+        return Readiness::gone(good);
+    };
+    let mut missing = Vec::new();
+    for reference in references(&template).into_iter().take(MOST_REFERENCES) {
+        if is_missing(client, namespace, &reference).await {
+            missing.push(reference);
+        }
+    }
+    if !missing.is_empty() {
+        return Readiness::missing(good, &missing);
+    }
+    if live.workload.live != good.fingerprint
+        && let Undone::Refused(why) = undo(client, namespace, name, live, template, true).await
+    {
+        return Readiness::refused(good, &why);
+    }
+    Readiness::ready(good)
+}
+
+async fn is_missing(client: &Client, namespace: &str, reference: &Reference) -> bool {
+    match reference.kind {
+        ReferenceKind::ConfigMap => absent::<ConfigMap>(client, namespace, &reference.name).await,
+        ReferenceKind::Secret => absent::<Secret>(client, namespace, &reference.name).await,
+        ReferenceKind::ServiceAccount => absent::<ServiceAccount>(client, namespace, &reference.name).await,
+        ReferenceKind::PersistentVolumeClaim => {
+            absent::<PersistentVolumeClaim>(client, namespace, &reference.name).await
+        }
+    }
+}
+
+/// Whether the API server says that there is none. Only metadata is asked for.
+async fn absent<K>(client: &Client, namespace: &str, name: &str) -> bool
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    matches!(crate::timed("a referenced object", api.get_metadata_opt(name)).await, Ok(None))
+}

@@ -1,0 +1,76 @@
+//! A copy of the known good template, so that `revisionHistoryLimit` and pruned ReplicaSets do not matter.
+//!
+//! It is a ControllerRevision, Kubernetes' own kind for this, owned by the Deployment and so deleted with it. One a
+//! target: an older one goes when a newer one is kept.
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+use snapback_api::v1alpha1::TARGET_LABEL;
+use snapback_core::fingerprint::Fingerprint;
+
+use crate::error::Error;
+
+/// The name of the copy of a template: the same for everybody who keeps it.
+pub fn name(target: &str, uid: &str, fingerprint: &Fingerprint) -> String {
+    let uid: String = uid.chars().filter(char::is_ascii_alphanumeric).take(5).collect();
+    let target: String = target.chars().take(40).collect();
+    format!("{}-{uid}-{}", target.trim_end_matches(['-', '.']), fingerprint.short())
+}
+
+/// Keeps a copy of a template, and removes those of other revisions. Gives its name.
+pub async fn keep(
+    client: &Client,
+    namespace: &str,
+    target: &str,
+    uid: &str,
+    fingerprint: &Fingerprint,
+    template: &Value,
+) -> Result<String, Error> {
+    let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    let name = name(target, uid, fingerprint);
+    let label: String = target.chars().take(63).collect();
+    let copy = ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some([(TARGET_LABEL.to_owned(), label.clone())].into()),
+            // Not as a controller: those of StatefulSets look for revisions that they control.
+            owner_references: Some(vec![OwnerReference {
+                api_version: "apps/v1".to_owned(),
+                kind: "Deployment".to_owned(),
+                name: target.to_owned(),
+                uid: uid.to_owned(),
+                ..OwnerReference::default()
+            }]),
+            ..ObjectMeta::default()
+        },
+        data: Some(RawExtension(json!({"spec": {"template": template}}))),
+        revision: 1,
+    };
+    match crate::timed("the copy of the template", revisions.create(&PostParams::default(), &copy)).await {
+        Ok(_) | Err(Error::Conflict(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let params = ListParams::default().labels(&format!("{TARGET_LABEL}={label}"));
+    let all = crate::timed("the copies of templates", revisions.list(&params)).await?;
+    for old in all.items.iter().filter(|other| other.name_any() != name) {
+        if old.owner_references().iter().any(|owner| owner.uid == uid) {
+            let (old, params) = (old.name_any(), DeleteParams::default());
+            // Left over, it does no harm, and the next one that is kept removes it.
+            _ = crate::timed("an old copy of a template", revisions.delete(&old, &params)).await;
+        }
+    }
+    Ok(name)
+}
+
+/// The template of a copy, if it is there and is what it should be.
+pub async fn read(client: &Client, namespace: &str, name: &str, fingerprint: &Fingerprint) -> Option<Value> {
+    let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    let copy = crate::timed("the copy of the template", revisions.get_opt(name)).await.ok()??;
+    let template = copy.data?.0.pointer("/spec/template")?.clone();
+    (Fingerprint::of_template(&template) == *fingerprint).then_some(template)
+}

@@ -1,0 +1,82 @@
+//! The one change we make to a workload.
+
+use json_patch::{Patch as Operations, PatchOperation, ReplaceOperation, TestOperation, jsonptr::PointerBuf};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::Value;
+use snapback_core::fingerprint::{Fingerprint, without_hash_label};
+
+use snapback_core::watch::RevisionRef;
+
+use super::observe::{Live, REQUEST_TIMEOUT};
+use super::snapshot;
+use crate::FIELD_MANAGER;
+
+/// How the API server took the undo.
+#[derive(Debug)]
+pub enum Undone {
+    /// It is in effect.
+    Accepted,
+    /// The template or the workload is not the one that was judged any more. Look again.
+    Outdated,
+    /// It was refused for another reason (admission, quota, permission).
+    Refused(String),
+    /// Nobody knows whether it took effect. Look again.
+    Unknown(String),
+}
+
+/// Puts `template` into the Deployment, provided that it is the very Deployment and the very template that `live` read.
+/// A dry run goes through admission and quota, and changes nothing.
+///
+/// The template is the good revision's as [`good_template`] gives it, raw: typed objects would drop fields that are newer
+/// than this program. A `test` on `resourceVersion` would fail with every status update of the rollout; one on the
+/// template says exactly what is meant.
+pub async fn undo(client: &Client, namespace: &str, name: &str, live: &Live, template: Value, dry_run: bool) -> Undone {
+    let at = |tokens: [&str; 2]| PointerBuf::from_tokens(tokens);
+    let uid = Value::String(live.workload.uid.as_str().to_owned());
+    let operations = Operations(vec![
+        PatchOperation::Test(TestOperation { path: at(["metadata", "uid"]), value: uid }),
+        PatchOperation::Test(TestOperation { path: at(["spec", "template"]), value: live.template.clone() }),
+        PatchOperation::Replace(ReplaceOperation { path: at(["spec", "template"]), value: template }),
+    ]);
+    let deployments: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Deployment>(&()));
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run, ..PatchParams::default() };
+    let patch = Patch::Json::<()>(operations);
+    match tokio::time::timeout(REQUEST_TIMEOUT, deployments.patch(name, &params, &patch)).await {
+        Ok(Ok(_)) => Undone::Accepted,
+        // A failed `test` is a 422 without causes; admission refuses with a message of its own.
+        Ok(Err(kube::Error::Api(status))) if status.code == 422 && status.message.contains("rejected our request") => {
+            Undone::Outdated
+        }
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Undone::Outdated,
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 403 | 422) => {
+            Undone::Refused(snapback_api::conditions::cut(&status.message, 512))
+        }
+        Ok(Err(error)) => Undone::Unknown(crate::error::report(&error)),
+        Err(_) => Undone::Unknown(format!("no answer within {REQUEST_TIMEOUT:?}")),
+    }
+}
+
+/// The raw template of a revision, less the hash label: that of its ReplicaSet, else the copy that was kept.
+pub async fn good_template(client: &Client, namespace: &str, live: &Live, good: &RevisionRef) -> Option<Value> {
+    if let Some(template) = template_of(live, &good.fingerprint) {
+        return Some(template);
+    }
+    if good.snapshot.is_empty() {
+        return None;
+    }
+    snapshot::read(client, namespace, &good.snapshot, &good.fingerprint).await
+}
+
+/// The raw template of a revision that is live or has a ReplicaSet.
+pub fn template_of(live: &Live, fingerprint: &Fingerprint) -> Option<Value> {
+    if live.workload.live == *fingerprint {
+        return Some(live.template.clone());
+    }
+    let revision = live.workload.revision(fingerprint)?;
+    let (_, raw) = live.templates.iter().find(|(uid, _)| *uid == revision.uid)?;
+    let template = without_hash_label(raw);
+    (Fingerprint::of_template(&template) == *fingerprint).then_some(template)
+}

@@ -1,0 +1,52 @@
+//! The process dies before or after any of its writes, and starts again with empty caches.
+
+use snapback_fake_api::{Call, Fault};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::world::World;
+
+/// Everything but Events, which are best effort.
+fn is_write(call: &Call) -> bool {
+    call.verb.is_write() && !call.dry_run && call.resource != "events"
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_release_is_undone_once_and_verified() {
+    let world = World::adopted().await;
+    world.deploy("v2", false);
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the rollback").await;
+    world.was_undone_once("without any fault");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_outcome_is_the_same_wherever_the_process_dies() {
+    let world = World::adopted().await;
+    let before = world.api.calls().len();
+    world.deploy("v2", false);
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the rollback").await;
+    let writes: Vec<String> =
+        world.api.calls().iter().skip(before).filter(|call| is_write(call)).map(Call::title).collect();
+    assert!(writes.len() >= 6, "{writes:?}");
+    for kind in ["Create rollbacks", "Patch deployments", "Update rollbacks/status", "Update rollbackpolicies/status"] {
+        assert!(writes.iter().any(|write| write == kind), "no {kind} in {writes:?}");
+    }
+    for (index, title) in writes.iter().enumerate() {
+        for fault in [Fault::DiesBefore, Fault::DiesAfter] {
+            let what = format!("{fault:?} write {index}, {title}");
+            let mut world = World::adopted().await;
+            let count = Arc::new(AtomicUsize::new(0));
+            world.api.fault(move |call| is_write(call) && count.fetch_add(1, Ordering::Relaxed) == index, fault);
+            world.deploy("v2", false);
+            world.until(&what, |world| world.api.faults_left() == 0).await;
+            world.kill().await;
+            world.start();
+            world.until(&what, |world| !world.rollbacks().is_empty()).await;
+            world.at_rest(&what).await;
+            world.was_undone_once(&what);
+            world.kill().await;
+        }
+    }
+}

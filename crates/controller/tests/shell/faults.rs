@@ -1,0 +1,82 @@
+//! Single requests fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use snapback_api::v1alpha1::RollbackPhase;
+use snapback_fake_api::{Call, Fault, Verb};
+
+use crate::world::World;
+
+fn is_undo(call: &Call) -> bool {
+    call.verb == Verb::Patch && call.resource == "deployments" && !call.dry_run
+}
+
+const KINDS: [Fault; 6] =
+    [Fault::Status(409), Fault::Status(429), Fault::Status(500), Fault::Status(504), Fault::Lost, Fault::AnswerLost];
+
+#[tokio::test(start_paused = true)]
+async fn the_outcome_is_the_same_whichever_request_fails() {
+    let world = World::adopted().await;
+    let before = world.api.calls().len();
+    world.deploy("v2", false);
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the rollback").await;
+    let calls: Vec<String> = world.api.calls().iter().skip(before).map(Call::title).collect();
+    for (index, title) in calls.iter().enumerate() {
+        for fault in KINDS {
+            // A refused creation is no conflict of versions: 409 says that the record exists.
+            let what = format!("{fault:?} at request {index}, {title}");
+            let mut world = World::adopted().await;
+            let count = Arc::new(AtomicUsize::new(0));
+            let is_real = move |call: &Call| {
+                let conflicts = fault == Fault::Status(409);
+                (!conflicts || matches!(call.verb, Verb::Update)) && count.fetch_add(1, Ordering::Relaxed) == index
+            };
+            world.api.fault(is_real, fault);
+            world.deploy("v2", false);
+            world.until(&what, |world| !world.rollbacks().is_empty()).await;
+            world.at_rest(&what).await;
+            world.was_undone_once(&what);
+            world.kill().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_is_refused_for_a_while_is_done_when_it_is_let_in() {
+    let world = World::adopted().await;
+    for _ in 0..3 {
+        world.api.fault(is_undo, Fault::Status(403));
+    }
+    world.deploy("v2", false);
+    world
+        .until("the refusal", |world| {
+            let rollbacks = world.rollbacks();
+            let status = rollbacks.first().and_then(|rollback| rollback.status.as_ref());
+            status.is_some_and(|status| status.reason == "UndoRefused" && status.message.contains("an injected fault"))
+        })
+        .await;
+    world.at_rest("the rollback").await;
+    world.was_undone_once("refused three times");
+    // The record tells it once, not once for each try.
+    let actions: Vec<String> =
+        world.rollbacks()[0].status.clone().unwrap().actions.iter().map(|one| one.action.clone()).collect();
+    assert_eq!(actions.iter().filter(|action| *action == "UndoRefused").count(), 1, "{actions:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_is_refused_until_the_deadline_fails_with_the_reason() {
+    let world = World::adopted().await;
+    for _ in 0..1000 {
+        world.api.fault(is_undo, Fault::Status(403));
+    }
+    world.deploy("v2", false);
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the deadline").await;
+    assert_eq!(world.image(), "shop/checkout:v2");
+    let rollbacks = world.rollbacks();
+    let status = rollbacks[0].status.clone().unwrap();
+    assert_eq!((status.phase, status.reason.as_str()), (Some(RollbackPhase::Failed), "UndoRefused"));
+    assert!(status.message.contains("deadline") && status.message.contains("an injected fault"), "{}", status.message);
+}

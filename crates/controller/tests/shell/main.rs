@@ -1,0 +1,8 @@
+//! The shell against a stateful fake API server, under virtual time: what happens when a request fails, when the
+//! process dies, when somebody else is faster.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod crashes;
+mod faults;
+mod others;
+mod world;

@@ -1,0 +1,210 @@
+//! A cluster, a clock and an operator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy, TargetStatus};
+use snapback_controller::config::OperatorConfig;
+use snapback_controller::context::Clock;
+use snapback_controller::run::{Options, run};
+use snapback_fake_api::{Call, FakeApi};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+pub(crate) const NAMESPACE: &str = "shop";
+const POLICIES: &str = "snapback.dev/v1alpha1";
+
+/// Longest virtual time that a story may take.
+const PATIENCE: Duration = Duration::from_mins(30);
+
+pub(crate) struct World {
+    pub(crate) api: FakeApi,
+    clock: Clock,
+    operator: Option<JoinHandle<()>>,
+}
+
+impl World {
+    /// A Deployment `checkout` at v1, its policy, and an operator that has adopted v1 as known good.
+    pub(crate) async fn adopted() -> Self {
+        Self::adopted_with(&Value::Null).await
+    }
+
+    /// The same, with these volumes in v1 and their ConfigMaps.
+    pub(crate) async fn adopted_with(volumes: &Value) -> Self {
+        let mut world = Self::without_operator();
+        if let Some(volumes) = volumes.as_array() {
+            for volume in volumes {
+                world.config_map(volume["configMap"]["name"].as_str().unwrap());
+            }
+            let mut v1 = deployment("v1", true);
+            v1["spec"]["template"]["spec"]["volumes"] = json!(volumes);
+            world.api.apply("apps/v1", "deployments", &v1);
+        }
+        world.start();
+        world.until("v1 known good", |world| world.target().is_some_and(|target| target.known_good.is_some())).await;
+        world
+    }
+
+    pub(crate) fn without_operator() -> Self {
+        let began = Instant::now();
+        let epoch: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let clock: Clock = Arc::new(move || epoch + SignedDuration::try_from(began.elapsed()).unwrap());
+        let world = Self { api: FakeApi::new(Arc::clone(&clock)), clock, operator: None };
+        world.deploy("v1", true);
+        world.policy(&json!({}));
+        world
+    }
+
+    /// The user applies a version of the Deployment; one that is not well crash-loops.
+    pub(crate) fn deploy(&self, version: &str, well: bool) {
+        self.api.apply("apps/v1", "deployments", &deployment(version, well));
+    }
+
+    /// The user makes a ConfigMap.
+    pub(crate) fn config_map(&self, name: &str) {
+        let object =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": NAMESPACE}});
+        self.api.apply("v1", "configmaps", &object);
+    }
+
+    /// The user applies the policy, with more in its spec.
+    pub(crate) fn policy(&self, more: &Value) {
+        let mut spec = json!({
+            "targetRef": {"kind": "Deployment", "name": "checkout"},
+            "soak": {"duration": "10s", "interval": "1s"},
+            "checks": [{"name": "crashes", "crashRate": {"max": "50%"}}],
+            "rollback": {"deadline": "2m", "verify": {"duration": "3s"}}
+        });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.api.apply(POLICIES, "rollbackpolicies", &json!({
+            "apiVersion": POLICIES, "kind": "RollbackPolicy", "metadata": {"name": "checkout", "namespace": NAMESPACE}, "spec": spec
+        }));
+    }
+
+    /// Starts an operator with empty caches; another one may run.
+    pub(crate) fn start(&mut self) {
+        let options = Options {
+            config: OperatorConfig::default(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            instance: None,
+            clock: Arc::clone(&self.clock),
+        };
+        let client = self.api.client();
+        self.operator = Some(tokio::spawn(async move { run(client, options, std::future::pending()).await.unwrap() }));
+    }
+
+    /// Ends the operator where it stands.
+    pub(crate) async fn kill(&mut self) {
+        if let Some(operator) = self.operator.take() {
+            operator.abort();
+            _ = operator.await;
+        }
+    }
+
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(
+                Instant::now() < deadline,
+                "not in {PATIENCE:?}: {what}\ntarget: {:#?}\nrollbacks: {:#?}\nlast requests: {:#?}",
+                self.target(),
+                self.rollbacks(),
+                self.api.calls().iter().rev().take(12).map(Call::title).collect::<Vec<_>>()
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until nothing is judged or undone any more.
+    pub(crate) async fn at_rest(&self, what: &str) {
+        self.until(what, |world| {
+            let ended = world
+                .rollbacks()
+                .iter()
+                .all(|rollback| rollback.status.as_ref().is_some_and(|status| is_over(status.phase)));
+            ended && world.target().is_some_and(|target| target.rollback.is_none() && target.rollout.is_none())
+        })
+        .await;
+    }
+
+    pub(crate) fn policy_now(&self) -> Option<RollbackPolicy> {
+        let object = self.api.object("rollbackpolicies", NAMESPACE, "checkout")?;
+        Some(serde_json::from_value(object).unwrap())
+    }
+
+    pub(crate) fn target(&self) -> Option<TargetStatus> {
+        self.policy_now()?.status?.targets.into_iter().next()
+    }
+
+    pub(crate) fn rollbacks(&self) -> Vec<Rollback> {
+        let objects = self.api.objects("rollbacks", NAMESPACE);
+        objects.into_iter().map(|object| serde_json::from_value(object).unwrap()).collect()
+    }
+
+    /// The image of the live template.
+    pub(crate) fn image(&self) -> String {
+        let object = self.api.object("deployments", NAMESPACE, "checkout").unwrap();
+        object["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+    }
+
+    /// The Deployment's revision number: it rises with every change of the template.
+    pub(crate) fn revision(&self) -> String {
+        let object = self.api.object("deployments", NAMESPACE, "checkout").unwrap();
+        object["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str().unwrap().to_owned()
+    }
+
+    /// The one outcome of a bad v2, whatever happened on the way: v1 is back, by one undo, recorded once, and nothing of
+    /// ours is left on the workload.
+    pub(crate) fn was_undone_once(&self, what: &str) {
+        assert_eq!(self.image(), "shop/checkout:v1", "{what}");
+        assert_eq!(self.revision(), "3", "{what}: not one undo");
+        let rollbacks = self.rollbacks();
+        assert_eq!(rollbacks.len(), 1, "{what}: {rollbacks:#?}");
+        let status = rollbacks[0].status.clone().unwrap();
+        assert_eq!(status.phase, Some(RollbackPhase::Succeeded), "{what}: {}", status.message);
+        assert!(
+            status.timeline.undo_accepted_at.is_some() && status.timeline.ended_at.is_some(),
+            "{what}: {:?}",
+            status.timeline
+        );
+        let target = self.target().unwrap();
+        assert_eq!(target.quarantined.len(), 1, "{what}: {target:#?}");
+        assert_eq!(target.known_good.unwrap().fingerprint, target.current.fingerprint, "{what}");
+        for conditions in [status.conditions, self.policy_now().unwrap().status.unwrap().conditions] {
+            assert_eq!(snapback_api::conditions::violations(&conditions), Vec::<String>::new(), "{what}");
+        }
+        let deployment = self.api.object("deployments", NAMESPACE, "checkout").unwrap();
+        let owners: Vec<&Value> =
+            deployment["metadata"]["managedFields"].as_array().unwrap().iter().map(|entry| &entry["manager"]).collect();
+        assert_eq!(owners, [&json!("user")], "{what}: the fields were not handed back");
+        assert!(status.timeline.handed_back_at.is_some(), "{what}: {:?}", status.timeline);
+        let expected = deployment_template("v1", true);
+        assert_eq!(deployment["spec"]["template"], expected, "{what}: the template is not what the user applied");
+    }
+}
+
+fn is_over(phase: Option<RollbackPhase>) -> bool {
+    !matches!(phase, None | Some(RollbackPhase::AwaitingApproval | RollbackPhase::Running | RollbackPhase::Verifying))
+}
+
+fn deployment_template(version: &str, well: bool) -> Value {
+    let mut labels = json!({"app": "checkout"});
+    if !well {
+        labels["simulated"] = json!("crash-loop");
+    }
+    // A field that this program's types do not know: it must survive the undo.
+    json!({
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "app", "image": format!("shop/checkout:{version}"), "newerThanWe": {"kept": true}}]}
+    })
+}
+
+fn deployment(version: &str, well: bool) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "checkout", "namespace": NAMESPACE, "labels": {"app": "checkout"}},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "checkout"}}, "template": deployment_template(version, well)}
+    })
+}

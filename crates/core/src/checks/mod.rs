@@ -1,0 +1,128 @@
+//! The rules: what each check measures, and what its result is.
+//!
+//! One file per kind of check. Each turns facts into [`Reading`]s; [`evaluate`] makes a [`CheckResult`] of them. Missing
+//! data is a verdict here, never an error and never a breach.
+
+mod crash_rate;
+mod error_rate;
+mod latency;
+mod query;
+mod result;
+mod span;
+
+pub use result::{CheckResult, Unit, Verdict, Why, format_value};
+pub use span::TOLERANCE;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::analysis::Reading;
+use crate::fingerprint::Fingerprint;
+use crate::policy::{Analysis, Check, Rule};
+use crate::sample::{Answer, PodSeries, Point, Side, Window};
+use crate::workload::Workload;
+
+/// Everything that checks are judged by, at one instant.
+#[derive(Debug, Clone)]
+pub struct Measured<'a> {
+    /// The revision that is judged.
+    pub revision: &'a Fingerprint,
+    /// From when on its windows count.
+    pub since: Timestamp,
+    /// From when on time is covered, for the soak: the completion of the rollout, if it is complete.
+    pub completed: Option<Timestamp>,
+    /// The live look at the target.
+    pub workload: &'a Workload,
+    /// Request counters by pod.
+    pub requests: &'a Answer<Vec<PodSeries>>,
+    /// Duration histograms by pod.
+    pub latencies: &'a Answer<Vec<PodSeries>>,
+    /// Points of the users' own queries, by check name.
+    pub queries: &'a BTreeMap<String, Answer<Vec<Point>>>,
+    /// Requests that a window must hold.
+    pub minimum_requests: u64,
+}
+
+/// Judges one check.
+pub fn evaluate(check: &Check, analysis: Analysis, measured: &Measured<'_>) -> CheckResult {
+    let Analysis::Consecutive { failures } = analysis;
+    match &check.rule {
+        Rule::CrashRate { max } => crash_rate::evaluate(check, *max, measured),
+        Rule::ErrorRate { max } => {
+            let spans = spans(measured.requests, measured);
+            let readings = spans.map(|spans| error_rate::readings(*max, &spans));
+            result::from_readings(check, Unit::Share, failures, measured, readings)
+        }
+        Rule::Latency { quantile, max, max_ratio } => {
+            let spans = spans(measured.latencies, measured);
+            let readings = spans.map(|spans| latency::readings(*quantile, *max, *max_ratio, &spans));
+            result::from_readings(check, Unit::Seconds, failures, measured, readings)
+        }
+        Rule::Query { min, max, .. } => {
+            let readings = query::readings(*min, *max, measured.queries.get(&check.name), measured.since);
+            result::from_readings(check, Unit::Plain, failures, measured, readings)
+        }
+    }
+}
+
+/// The readings of a check, with what is still open.
+pub(crate) struct Readings {
+    /// Closed windows, oldest first.
+    pub(crate) closed: Vec<Reading>,
+    /// Requests that were counted and fill no window yet.
+    pub(crate) open_requests: Option<u64>,
+}
+
+fn spans(answer: &Answer<Vec<PodSeries>>, measured: &Measured<'_>) -> Answer<span::Spans> {
+    let series = answer.as_ref().map_err(Clone::clone)?;
+    let windows: Vec<Window> = crate::sample::windows(series, |pod| side_of(measured, pod));
+    Ok(span::close(&windows, measured.since, measured.minimum_requests))
+}
+
+/// Whose pod a name is: by the ReplicaSet whose name it starts with, since pods of the past are asked about too.
+fn side_of(measured: &Measured<'_>, pod: &str) -> Option<Side> {
+    let owner = measured
+        .workload
+        .revisions
+        .iter()
+        .filter(|revision| made_by(&revision.name, pod))
+        .max_by_key(|revision| revision.name.len())?;
+    Some(if owner.fingerprint == *measured.revision { Side::New } else { Side::Old })
+}
+
+/// Whether a ReplicaSet of this name could have made a pod of that name. Kubernetes cuts the base to 58 characters and
+/// adds five (`k8s.io/apiserver` `names.SimpleNameGenerator`).
+pub fn made_by(replica_set: &str, pod: &str) -> bool {
+    let base = format!("{replica_set}-");
+    let base = base.get(..58).unwrap_or(&base);
+    pod.strip_prefix(base).is_some_and(|suffix| suffix.len() == 5 && !suffix.contains('-'))
+}
+
+/// How much of the time since `completed` closed windows cover.
+fn covered(readings: &[Reading], completed: Option<Timestamp>) -> SignedDuration {
+    let Some(completed) = completed else { return SignedDuration::ZERO };
+    readings
+        .iter()
+        .filter(|reading| reading.to > completed)
+        .map(|reading| reading.to.duration_since(reading.from.max(completed)))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::made_by;
+
+    #[test]
+    fn a_pod_belongs_to_the_set_whose_name_it_carries() {
+        assert!(made_by("checkout-7d9f", "checkout-7d9f-abcde"));
+        assert!(!made_by("checkout-7d9f", "checkout-7d9f-abcdef"));
+        assert!(!made_by("checkout", "checkout-7d9f-abcde"));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_as_kubernetes_cuts_it() {
+        let set = "a".repeat(60);
+        assert!(made_by(&set, &format!("{}abcde", "a".repeat(58))));
+    }
+}

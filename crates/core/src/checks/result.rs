@@ -1,0 +1,245 @@
+//! What a check says, with everything that it says it by.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Measured, Readings};
+use crate::analysis::Quality;
+use crate::analysis::consecutive::{Streak, first_bad, streak};
+use crate::policy::{Check, Severity};
+use crate::sample::{Answer, Missing};
+
+/// The verdict of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Inside its limit.
+    Passing,
+    /// Outside its limit, by the policy's method.
+    Breached,
+    /// There is data, and it does not tell (yet).
+    Inconclusive,
+    /// There is no data.
+    NoData,
+}
+
+/// The reason behind a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Inside the limit.
+    WithinLimit,
+    /// Outside the limit.
+    OutsideLimit,
+    /// Outside the limit, but not often enough in a row, or in too few pods.
+    CountingUp,
+    /// Outside the limit, and the baseline just as much.
+    ExternalCause,
+    /// Some requests, but fewer than a window needs.
+    TooFewRequests,
+    /// No request at all.
+    NoRequests,
+    /// Relative to a baseline that has no data.
+    NoBaseline,
+    /// The limit lies above the histogram's highest finite bound.
+    NoBucketAbove,
+    /// The source gave no usable answer.
+    Missing(Missing),
+    /// The revision has no pod.
+    NoPods,
+}
+
+impl Why {
+    /// One CamelCase word, for status and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::WithinLimit => "WithinLimit",
+            Self::OutsideLimit => "OutsideLimit",
+            Self::CountingUp => "CountingUp",
+            Self::ExternalCause => "ExternalCause",
+            Self::TooFewRequests => "TooFewRequests",
+            Self::NoRequests => "NoRequests",
+            Self::NoBaseline => "NoBaseline",
+            Self::NoBucketAbove => "LatencyBucketMissing",
+            Self::NoPods => "NoPods",
+            Self::Missing(missing) => match missing {
+                Missing::Unavailable(_) => "SourceUnavailable",
+                Missing::Empty => "NoSeries",
+                Missing::NotANumber => "NotANumber",
+                Missing::ManySeries(_) => "ManySeries",
+                Missing::Partial(_) => "PartialResult",
+                Missing::BadQuery(_) => "BadQuery",
+                Missing::UnknownSource(_) => "UnknownSource",
+            },
+        }
+    }
+}
+
+/// What a value is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A share of the whole, shown in percent.
+    Share,
+    /// Seconds.
+    Seconds,
+    /// A bare number.
+    Plain,
+}
+
+/// A verdict with its evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckResult {
+    /// The check.
+    pub name: String,
+    /// What its breach leads to.
+    pub severity: Severity,
+    /// What it says.
+    pub verdict: Verdict,
+    /// Why.
+    pub why: Why,
+    /// The unit of value, limit and baseline.
+    pub unit: Unit,
+    /// What the last window measured.
+    pub value: Option<f64>,
+    /// What it was compared with.
+    pub limit: Option<f64>,
+    /// The baseline's value.
+    pub baseline: Option<f64>,
+    /// Requests in the last window.
+    pub requests: Option<u64>,
+    /// Bad ones among them.
+    pub bad: Option<u64>,
+    /// Bad windows in a row, up to now.
+    pub in_a_row: u32,
+    /// The last window.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// When the present run of bad windows began.
+    pub first_bad: Option<Timestamp>,
+    /// Time since the completed rollout that closed windows cover.
+    pub covered: SignedDuration,
+    /// One sentence for people; holds no clock and no age, so that it stays the same while nothing changes.
+    pub message: String,
+}
+
+/// A number in its unit, short enough for a column: `12.4%`, `240ms`, `0.83`.
+pub fn format_value(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Share => format!("{}%", trimmed(value * 100.0, 2)),
+        Unit::Seconds if value < 1.0 => format!("{}ms", trimmed(value * 1000.0, 1)),
+        Unit::Seconds => format!("{}s", trimmed(value, 2)),
+        Unit::Plain => trimmed(value, 4),
+    }
+}
+
+fn trimmed(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Makes the result of a check that is read window by window.
+pub(super) fn from_readings(
+    check: &Check,
+    unit: Unit,
+    failures: u32,
+    measured: &Measured<'_>,
+    readings: Answer<Readings>,
+) -> CheckResult {
+    let mut result = CheckResult {
+        name: check.name.clone(),
+        severity: check.severity,
+        verdict: Verdict::NoData,
+        why: Why::NoRequests,
+        unit,
+        value: None,
+        limit: None,
+        baseline: None,
+        requests: None,
+        bad: None,
+        in_a_row: 0,
+        window: None,
+        first_bad: None,
+        covered: SignedDuration::ZERO,
+        message: String::new(),
+    };
+    let readings = match readings {
+        Ok(readings) => readings,
+        Err(missing) => {
+            result.message = missing.to_string();
+            result.why = Why::Missing(missing);
+            return result;
+        }
+    };
+    if let Some(last) = readings.closed.last() {
+        result.value = Some(last.value);
+        result.limit = Some(last.limit).filter(|limit| limit.is_finite());
+        result.baseline = last.baseline;
+        result.requests = last.requests;
+        result.bad = last.bad;
+        result.window = Some((last.from, last.to));
+    }
+    result.covered = super::covered(&readings.closed, measured.completed);
+    let (verdict, why) = match streak(&readings.closed) {
+        Streak::Bad(times) if times >= failures => {
+            (result.in_a_row, result.first_bad) = (times, first_bad(&readings.closed));
+            (Verdict::Breached, Why::OutsideLimit)
+        }
+        Streak::Bad(times) => {
+            (result.in_a_row, result.first_bad) = (times, first_bad(&readings.closed));
+            (Verdict::Inconclusive, Why::CountingUp)
+        }
+        Streak::Common(times) => {
+            result.in_a_row = times;
+            (Verdict::Inconclusive, Why::ExternalCause)
+        }
+        Streak::Fine => (Verdict::Passing, Why::WithinLimit),
+        Streak::Unclear(Quality::NoBucketAbove) => (Verdict::Inconclusive, Why::NoBucketAbove),
+        Streak::Unclear(_) => (Verdict::Inconclusive, Why::NoBaseline),
+        Streak::None => match readings.open_requests {
+            Some(0) => (Verdict::NoData, Why::NoRequests),
+            Some(requests) => {
+                result.requests = Some(requests);
+                (Verdict::Inconclusive, Why::TooFewRequests)
+            }
+            None => (Verdict::NoData, Why::Missing(Missing::Empty)),
+        },
+    };
+    (result.verdict, result.why) = (verdict, why);
+    result.message = describe(&result, failures, measured.minimum_requests);
+    result
+}
+
+fn describe(result: &CheckResult, failures: u32, minimum: u64) -> String {
+    let show = |value: Option<f64>| value.map_or_else(|| "?".to_owned(), |value| format_value(result.unit, value));
+    let compared = format!("{} against a limit of {}", show(result.value), show(result.limit));
+    match &result.why {
+        Why::WithinLimit => compared,
+        Why::OutsideLimit => format!("{compared}, {} windows in a row", result.in_a_row),
+        Why::CountingUp => format!("{compared}, {} of {failures} windows in a row", result.in_a_row),
+        Why::ExternalCause => {
+            format!("{compared}, but {} in the baseline too: not caused by this release", show(result.baseline))
+        }
+        Why::TooFewRequests => {
+            format!("{} requests so far, {minimum} are needed (minimumRequests)", result.requests.unwrap_or(0))
+        }
+        Why::NoRequests => "no requests to the new pods".to_owned(),
+        Why::NoBaseline => "no baseline to compare with: the old pods had too few requests".to_owned(),
+        Why::NoBucketAbove => {
+            format!("no histogram bucket is high enough to show the limit of {}", show(result.limit))
+        }
+        Why::Missing(missing) => missing.to_string(),
+        Why::NoPods => "no pod of this revision yet".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_shown_in_their_unit() {
+        assert_eq!(format_value(Unit::Share, 0.2), "20%");
+        assert_eq!(format_value(Unit::Share, 0.0123), "1.23%");
+        assert_eq!(format_value(Unit::Seconds, 0.2425), "242.5ms");
+        assert_eq!(format_value(Unit::Seconds, 1.5), "1.5s");
+        assert_eq!(format_value(Unit::Plain, 100.0), "100");
+        assert_eq!(format_value(Unit::Share, 0.0), "0%");
+    }
+}

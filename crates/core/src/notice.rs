@@ -1,0 +1,89 @@
+//! What people are told, at transitions only.
+
+/// One thing worth an Event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The Event's reason.
+    pub reason: Reason,
+    /// One or two sentences; no secrets, no URLs.
+    pub message: String,
+}
+
+impl Notice {
+    /// A notice.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The reasons of our Events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A complete revision was found when the policy first saw the target.
+    RevisionAdopted,
+    /// A new revision began to roll out.
+    RolloutDetected,
+    /// All pods of the new revision are available; the soak's clock runs.
+    SoakStarted,
+    /// The soak ended well; the revision is known good.
+    SoakPassed,
+    /// A newer revision replaced the one that was judged.
+    RolloutSuperseded,
+    /// A check left its limit for good.
+    CheckBreached,
+    /// A rollback was decided.
+    RollbackDecided,
+    /// Something is wrong and nothing is done about it; the message says why.
+    Held,
+    /// A person is asked.
+    ApprovalRequested,
+    /// The undo was accepted by the API server.
+    RollbackStarted,
+    /// The good revision runs and is verified.
+    RollbackSucceeded,
+    /// The undo could not be carried out.
+    RollbackFailed,
+    /// The undo did not cure it: a person is needed.
+    RollbackEscalated,
+    /// A newer revision made the rollback needless.
+    RollbackSuperseded,
+    /// A person refused.
+    RollbackRejected,
+}
+
+impl Reason {
+    /// The CamelCase word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RevisionAdopted => "RevisionAdopted",
+            Self::RolloutDetected => "RolloutDetected",
+            Self::SoakStarted => "SoakStarted",
+            Self::SoakPassed => "SoakPassed",
+            Self::RolloutSuperseded => "RolloutSuperseded",
+            Self::CheckBreached => "CheckBreached",
+            Self::RollbackDecided => "RollbackDecided",
+            Self::Held => "Held",
+            Self::ApprovalRequested => "ApprovalRequested",
+            Self::RollbackStarted => "RollbackStarted",
+            Self::RollbackSucceeded => "RollbackSucceeded",
+            Self::RollbackFailed => "RollbackFailed",
+            Self::RollbackEscalated => "RollbackEscalated",
+            Self::RollbackSuperseded => "RollbackSuperseded",
+            Self::RollbackRejected => "RollbackRejected",
+        }
+    }
+
+    /// Whether a person should look.
+    pub fn is_warning(self) -> bool {
+        matches!(
+            self,
+            Self::CheckBreached
+                | Self::RollbackDecided
+                | Self::Held
+                | Self::ApprovalRequested
+                | Self::RollbackStarted
+                | Self::RollbackFailed
+                | Self::RollbackEscalated
+        )
+    }
+}

@@ -1,0 +1,119 @@
+//! One rule of a policy.
+
+/// A named rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// Unique within the policy.
+    pub name: String,
+    /// What its breach leads to.
+    pub severity: Severity,
+    /// What it compares.
+    pub rule: Rule,
+}
+
+/// What a breach leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Asks a person.
+    Warning,
+    /// Decides a rollback.
+    Critical,
+}
+
+/// What a check compares.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rule {
+    /// Failed requests among all requests of the new pods.
+    ErrorRate {
+        /// Largest share that is still fine, 0 to 1.
+        max: f64,
+    },
+    /// A quantile of the request duration of the new pods. At least one limit is set.
+    Latency {
+        /// Which quantile.
+        quantile: Quantile,
+        /// Largest value that is still fine, in seconds.
+        max: Option<f64>,
+        /// Largest multiple of the baseline that is still fine.
+        max_ratio: Option<f64>,
+    },
+    /// Failing pods among the new pods.
+    CrashRate {
+        /// Largest share that is still fine, 0 to 1.
+        max: f64,
+    },
+    /// The user's own query. At least one bound is set.
+    Query {
+        /// The query as the user wrote it, placeholders unresolved.
+        promql: String,
+        /// Smallest value that is still fine.
+        min: Option<Bound>,
+        /// Largest value that is still fine.
+        max: Option<Bound>,
+    },
+}
+
+impl Rule {
+    /// The words of the user's manifest.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ErrorRate { .. } => "errorRate",
+            Self::Latency { .. } => "latency",
+            Self::CrashRate { .. } => "crashRate",
+            Self::Query { .. } => "query",
+        }
+    }
+}
+
+/// A quantile that histograms are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantile {
+    /// The median.
+    P50,
+    /// 90 % of requests are faster.
+    P90,
+    /// 95 % of requests are faster.
+    P95,
+    /// 99 % of requests are faster.
+    P99,
+}
+
+impl Quantile {
+    /// The quantile as a share, 0 to 1.
+    pub fn share(self) -> f64 {
+        match self {
+            Self::P50 => 0.5,
+            Self::P90 => 0.9,
+            Self::P95 => 0.95,
+            Self::P99 => 0.99,
+        }
+    }
+
+    /// As people say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P95 => "p95",
+            Self::P99 => "p99",
+        }
+    }
+}
+
+/// A bound of a user's own query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    /// The number.
+    pub value: f64,
+    /// What it multiplies.
+    pub of: Relative,
+}
+
+/// What a bound is relative to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relative {
+    /// Nothing: the bound is the limit itself.
+    Absolute,
+    /// The same query before the rollout: the limit is the bound times that value.
+    Baseline,
+}

@@ -1,0 +1,83 @@
+//! A policy after validation: what the judgement may rely on.
+//!
+//! Every value here was checked once, at the boundary (`snapback-api`); nothing further in has to look again.
+
+mod check;
+
+pub use check::{Bound, Check, Quantile, Relative, Rule, Severity};
+
+use jiff::SignedDuration;
+
+/// A whole policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Who acts.
+    pub mode: Mode,
+    /// A person has stopped this policy.
+    pub suspend: bool,
+    /// How long and how often a rollout is judged.
+    pub soak: Soak,
+    /// How single windows become a verdict.
+    pub analysis: Analysis,
+    /// Requests that a window must hold before it says anything.
+    pub minimum_requests: u64,
+    /// What the end of a soak means when there was nothing to judge by.
+    pub on_no_data: OnNoData,
+    /// The rules; at least one, names unique.
+    pub checks: Vec<Check>,
+    /// How an undo is carried out.
+    pub rollback: RollbackRules,
+}
+
+/// Who acts on a bad revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Snapback rolls back by itself.
+    Automatic,
+    /// A person approves first.
+    Approve,
+    /// Nothing is done; the decision is recorded.
+    Observe,
+}
+
+/// How long and how often a rollout is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Soak {
+    /// Time after the completed rollout.
+    pub duration: SignedDuration,
+    /// Time between two looks.
+    pub interval: SignedDuration,
+}
+
+/// How single windows become a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Analysis {
+    /// Breached after this many bad windows in a row (at least one).
+    Consecutive {
+        /// Bad windows in a row.
+        failures: u32,
+    },
+    // The sequential test of exact counts gets its variant, and its module beside `analysis::consecutive`, here.
+}
+
+/// What the end of a soak means when there was nothing to judge by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNoData {
+    /// The revision stays unjudged until there is data.
+    Hold,
+    /// The revision is accepted.
+    Pass,
+}
+
+/// How an undo is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollbackRules {
+    /// Time for the good revision's pods to be back before a person is called.
+    pub deadline: SignedDuration,
+    /// Time the checks must stay inside their limits afterwards.
+    pub verify: SignedDuration,
+    /// Time after an automatic rollback in which the next one of the same target is a person's to approve.
+    pub cooldown: SignedDuration,
+    /// Time after which an approval that nobody gave is no longer waited for.
+    pub approval_timeout: SignedDuration,
+}

@@ -1,0 +1,52 @@
+//! Would going back work? Facts are gathered by the shell; here they become one word and one sentence.
+
+use crate::watch::RevisionRef;
+use crate::workload::Reference;
+
+/// Whether there is somewhere to go back to, and whether the way is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether a rollback would be let in and find all that it needs.
+    pub ready: bool,
+    /// One CamelCase word.
+    pub reason: String,
+    /// One sentence, with what to do.
+    pub message: String,
+}
+
+impl Readiness {
+    /// All is there.
+    pub fn ready(good: &RevisionRef) -> Self {
+        Self::new(true, "KnownGood", format!("{} can be put back", good.name()))
+    }
+
+    /// No revision has passed a soak yet.
+    pub fn nothing() -> Self {
+        let message = "there is no known good revision yet: the first one to pass its soak will be it";
+        Self::new(false, "NothingToGoBackTo", message.to_owned())
+    }
+
+    /// The template of the known good revision is lost.
+    pub fn gone(good: &RevisionRef) -> Self {
+        let message = format!("the known good revision {} has no ReplicaSet and no copy any more", good.name());
+        Self::new(false, "KnownGoodIsGone", message)
+    }
+
+    /// Its pods would not start.
+    pub fn missing(good: &RevisionRef, missing: &[Reference]) -> Self {
+        let names: Vec<String> = missing.iter().map(|one| format!("{} {}", one.kind.as_str(), one.name)).collect();
+        let names = names.join(", ");
+        let message = format!("the known good revision {} needs what is gone: {names}; create it again", good.name());
+        Self::new(false, "ReferenceMissing", message)
+    }
+
+    /// The API server would refuse it.
+    pub fn refused(good: &RevisionRef, why: &str) -> Self {
+        let message = format!("the API server would refuse to put {} back: {why}", good.name());
+        Self::new(false, "UndoWouldBeRefused", message)
+    }
+
+    fn new(ready: bool, reason: &str, message: String) -> Self {
+        Self { ready, reason: reason.to_owned(), message }
+    }
+}

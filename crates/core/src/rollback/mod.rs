@@ -1,0 +1,140 @@
+//! Acting on a decision: one `Rollback`, from its order to its end.
+//!
+//! ```text
+//!  AwaitingApproval ──yes──▶ Running ── undo accepted, pods back ──▶ Verifying ── inside the limits ──▶ Succeeded
+//!        │ no                   │ a newer template won                   │ still bad, or too slow
+//!     Rejected              Superseded                               Escalated
+//! ```
+//!
+//! [`step`] is re-entrant: the process may die between any two writes, and the next step finds out from the live
+//! object whether the undo happened. The undo is requested once; that it was is committed before it is sent.
+
+mod step;
+mod verify;
+
+pub use step::{Act, Step, handed_back, step, undo_accepted, undo_refused};
+pub use verify::{Limit, Verification, verify};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::fingerprint::Fingerprint;
+use crate::ids::WorkloadUid;
+use crate::ownership::Owner;
+use crate::watch::RevisionRef;
+
+/// Where a `Rollback` stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Waits for a person.
+    AwaitingApproval,
+    /// The undo is under way.
+    Running,
+    /// The good revision runs; does it cure the fault?
+    Verifying,
+    /// Cured.
+    Succeeded,
+    /// The undo could not be carried out.
+    Failed,
+    /// Somebody newer won.
+    Superseded,
+    /// Not cured, or not in time: a person is needed.
+    Escalated,
+    /// A person refused.
+    Rejected,
+}
+
+impl Phase {
+    /// Whether nothing follows.
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::AwaitingApproval | Self::Running | Self::Verifying)
+    }
+
+    /// The word shown in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Running => "Running",
+            Self::Verifying => "Verifying",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Superseded => "Superseded",
+            Self::Escalated => "Escalated",
+            Self::Rejected => "Rejected",
+        }
+    }
+}
+
+/// What is to be done; fixed when the `Rollback` was created.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The workload.
+    pub uid: WorkloadUid,
+    /// The revision to leave.
+    pub from: RevisionRef,
+    /// The revision to go back to.
+    pub to: RevisionRef,
+    /// Whether a person must approve.
+    pub needs_approval: bool,
+    /// Why one must.
+    pub ask: Option<String>,
+    /// How one names this record to kubectl: `-n shop rollback checkout-7f5aa-6870515aab`.
+    pub handle: String,
+    /// What the person said.
+    pub approval: Option<Approval>,
+    /// When it was decided.
+    pub decided: Timestamp,
+    /// Time after which an approval is no longer waited for.
+    pub approval_timeout: Option<SignedDuration>,
+    /// Time for the undo to be rolled out.
+    pub deadline: SignedDuration,
+    /// Time the checks must stay inside their limits.
+    pub verify: SignedDuration,
+}
+
+/// A person's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// Do it.
+    Approved,
+    /// Leave it.
+    Rejected,
+}
+
+/// What has happened so far; persisted in the `Rollback`'s status.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Progress {
+    /// Where it stands; `None` before the first step.
+    pub phase: Option<Phase>,
+    /// When a person approved.
+    pub approved: Option<Timestamp>,
+    /// When the undo was about to be sent. Committed before it is.
+    pub undo_requested: Option<Timestamp>,
+    /// The good ReplicaSet's revision number at that time: it rises when the undo is accepted, so a step after a crash
+    /// can tell "not sent" from "sent, and put back by somebody".
+    pub number_at_request: Option<i64>,
+    /// Who owned the template's fields before the undo; noted with the request, for the hand-back.
+    pub owners: Vec<Owner>,
+    /// When the fields were given back to them.
+    pub handed_back: Option<Timestamp>,
+    /// What the API server said when it last refused the undo.
+    pub refused: Option<String>,
+    /// When the API server had accepted the undo.
+    pub undo_accepted: Option<Timestamp>,
+    /// When the good revision was rolled out.
+    pub rolled_out: Option<Timestamp>,
+    /// When the checks were back inside their limits.
+    pub recovered: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+}
+
+/// What a policy's target needs to know of its `Rollback`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acting {
+    /// Its phase.
+    pub phase: Phase,
+    /// Its message.
+    pub message: String,
+    /// The revision it leaves.
+    pub bad: Fingerprint,
+}

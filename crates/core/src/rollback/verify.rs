@@ -1,0 +1,79 @@
+//! Did going back cure the fault?
+//!
+//! Verification knows nothing of policies: the record carries the limits that were breached, as plain numbers.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::checks::{CheckResult, Measured, Verdict, Why, evaluate};
+use crate::policy::{Analysis, Check, Rule, Severity};
+
+/// A breached check as an absolute rule on the good revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit {
+    /// The check's name.
+    pub name: String,
+    /// The rule, without anything relative.
+    pub rule: Rule,
+}
+
+/// What the checks say of the good revision.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verification {
+    /// Every limit is kept, by fresh data.
+    Within,
+    /// A limit is broken; the sentence says which.
+    Outside(String),
+    /// There is no data to say.
+    Unknown(String),
+}
+
+/// Judges the good revision by the limits that the bad one broke, window by window since it was rolled out.
+pub fn verify(limits: &[Limit], measured: &Measured<'_>) -> (Verification, Vec<CheckResult>) {
+    // A single bad window is enough here to wait on; `step` decides how long.
+    let analysis = Analysis::Consecutive { failures: 1 };
+    let results: Vec<CheckResult> = limits
+        .iter()
+        .map(|limit| {
+            let check = Check { name: limit.name.clone(), severity: Severity::Critical, rule: limit.rule.clone() };
+            evaluate(&check, analysis, measured)
+        })
+        .collect();
+    let told = |check: &CheckResult| format!("{}: {}", check.name, check.message);
+    // An external cause is as bad for the good revision as for the other: not cured.
+    let outside = results.iter().find(|check| check.verdict == Verdict::Breached || check.why == Why::ExternalCause);
+    let unknown = results.iter().find(|check| check.verdict != Verdict::Passing);
+    let verification = match (outside, unknown) {
+        (Some(check), _) => Verification::Outside(told(check)),
+        (None, Some(check)) => Verification::Unknown(told(check)),
+        (None, None) => Verification::Within,
+    };
+    (verification, results)
+}
+
+/// Whether the verification is over.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Verified {
+    Waiting,
+    Cured,
+    /// The pods run, but nothing tells whether the fault is gone.
+    Unmeasured(String),
+    NotCured(String),
+}
+
+/// The clean stretch has to last `duration`; twice that is the most that is waited for it to begin and for data.
+pub(super) fn judge(
+    verification: &Verification,
+    rolled_out: Timestamp,
+    duration: SignedDuration,
+    now: Timestamp,
+) -> Verified {
+    let waited = now.duration_since(rolled_out);
+    let over = waited >= duration;
+    let long_over = waited >= duration * 2;
+    match verification {
+        Verification::Within if over => Verified::Cured,
+        Verification::Outside(why) if long_over => Verified::NotCured(why.clone()),
+        Verification::Unknown(why) if long_over => Verified::Unmeasured(why.clone()),
+        _ => Verified::Waiting,
+    }
+}

@@ -1,0 +1,312 @@
+//! The decision tree: each leaf is one early return, and one test.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{MAX_QUARANTINED, Phase, Quarantined, RevisionRef, Rollout, Soaked, Standing, Target, soaked};
+use crate::checks::{CheckResult, Verdict, Why};
+use crate::notice::{Notice, Reason};
+use crate::policy::{Mode, Policy, Severity};
+use crate::rollback;
+use crate::workload::{MIGRATION, MODE, Migration, Said, Workload, rolled_out};
+
+/// What is to be done, and what is remembered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The state to commit.
+    pub state: Target,
+    /// The rollback to order, if one was decided.
+    pub order: Option<Order>,
+    /// What to tell.
+    pub notices: Vec<Notice>,
+    /// When to look again; `None` means at the next change.
+    pub next_look: Option<SignedDuration>,
+}
+
+/// A decided rollback.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The bad revision.
+    pub from: RevisionRef,
+    /// The known good one.
+    pub to: RevisionRef,
+    /// Why a person has to approve it; `None` when nobody has to.
+    pub ask: Option<String>,
+    /// Names of the checks that decided.
+    pub breached: Vec<String>,
+    /// Every check's result at this instant.
+    pub evidence: Vec<CheckResult>,
+    /// When the rollout was first seen.
+    pub started: Timestamp,
+    /// When the fault was first measured.
+    pub first_bad: Option<Timestamp>,
+    /// Now.
+    pub decided: Timestamp,
+}
+
+/// Judges a target.
+///
+/// `acting` is the `Rollback` that the state names, as it is now. `checks` are the results at this instant.
+pub fn decide(
+    policy: &Policy,
+    mut state: Target,
+    workload: &Workload,
+    checks: &[CheckResult],
+    acting: Option<&rollback::Acting>,
+    now: Timestamp,
+) -> Decision {
+    let mut notices = Vec::new();
+    if let (Some(name), Some(acting)) = (state.rollback.clone(), acting) {
+        return follow_rollback(state, &name, acting, workload, now);
+    }
+    let Some(rollout) = state.rollout.clone() else {
+        if state.standing.reason.is_empty() {
+            state.standing = known_good(&state);
+        }
+        return Decision { state, order: None, notices, next_look: None };
+    };
+    if policy.suspend {
+        return done(state, Standing::new("Suspended", "the policy is suspended; nothing is judged"), notices);
+    }
+    if workload.paused {
+        return done(state, Standing::new("Paused", "the Deployment is paused; nothing is judged"), notices);
+    }
+    if workload.replicas == 0 {
+        return done(
+            state,
+            Standing::new("ScaledToZero", "the Deployment is scaled to zero; nothing is judged"),
+            notices,
+        );
+    }
+
+    let mut results = checks.to_vec();
+    results.extend(super::progress::evaluate(workload, &rollout));
+    let breached: Vec<&CheckResult> = results.iter().filter(|check| check.verdict == Verdict::Breached).collect();
+    if !breached.is_empty() {
+        return on_breach(policy, state, workload, &results, &rollout, now);
+    }
+
+    let interval = Some(policy.soak.interval);
+    if let Some(common) = results.iter().find(|check| check.why == Why::ExternalCause && is_lasting(policy, check)) {
+        let message = format!("{}: {}", common.name, common.message);
+        hold(&mut state, &mut notices, &message);
+        state.standing = Standing::new("NotCausedByRelease", message);
+        return Decision { state, order: None, notices, next_look: interval };
+    }
+
+    // The hold of an earlier look is over when its cause is.
+    state.phase = if rollout.completed.is_some() { Phase::Soaking } else { Phase::Progressing };
+    state.standing = match soaked(policy, &rollout, &results, now) {
+        Soaked::Passed => {
+            notices.push(Notice::new(
+                Reason::SoakPassed,
+                format!("{} passed its soak and is known good", state.current.name()),
+            ));
+            state.phase = Phase::Idle;
+            state.rollout = None;
+            state.known_good = Some(state.current.clone());
+            let standing = known_good(&state);
+            return done(state, standing, notices);
+        }
+        Soaked::WaitingForData(why) => Standing::new("WaitingForData", format!("the soak waits for data: {why}")),
+        Soaked::Undecided(why) => Standing::new("Undecided", why),
+        Soaked::Running => running(workload, &results),
+    };
+    let until_soak_end = rollout
+        .completed
+        .map(|completed| policy.soak.duration - now.duration_since(completed))
+        .filter(SignedDuration::is_positive);
+    let next_look = Some(until_soak_end.map_or(policy.soak.interval, |left| left.min(policy.soak.interval)));
+    Decision { state, order: None, notices, next_look }
+}
+
+/// An external cause is a finding only once it lasted as long as a breach would have to.
+fn is_lasting(policy: &Policy, check: &CheckResult) -> bool {
+    let crate::policy::Analysis::Consecutive { failures } = policy.analysis;
+    check.window.is_none() || check.in_a_row >= failures
+}
+
+fn running(workload: &Workload, results: &[CheckResult]) -> Standing {
+    let open = |check: &&CheckResult| check.verdict != Verdict::Passing && check.severity == Severity::Critical;
+    let told = |check: &CheckResult| format!("{}: {}", check.name, check.message);
+    let missing = results.iter().filter(open).find(|check| check.verdict == Verdict::NoData);
+    let unclear = missing.or_else(|| results.iter().find(open)).map(told);
+    match rolled_out(workload, &workload.live) {
+        Err(incomplete) if unclear.is_none() => Standing::new("RollingOut", incomplete.describe()),
+        Err(incomplete) => {
+            Standing::new("RollingOut", format!("{}; {}", incomplete.describe(), unclear.unwrap_or_default()))
+        }
+        Ok(()) => match (missing, unclear) {
+            (Some(_), Some(why)) => Standing::new("NoData", why),
+            (None, Some(why)) => Standing::new("Judging", why),
+            _ => Standing::new("WithinLimits", "every check is inside its limit"),
+        },
+    }
+}
+
+fn known_good(state: &Target) -> Standing {
+    match &state.known_good {
+        Some(good) if good.fingerprint == state.current.fingerprint => {
+            Standing::new("KnownGood", format!("{} is known good", good.name()))
+        }
+        _ => Standing::new("Idle", "nothing is judged"),
+    }
+}
+
+fn done(mut state: Target, standing: Standing, notices: Vec<Notice>) -> Decision {
+    state.standing = standing;
+    Decision { state, order: None, notices, next_look: None }
+}
+
+/// Goes to `Held`, telling it once.
+fn hold(state: &mut Target, notices: &mut Vec<Notice>, message: &str) {
+    if state.phase != Phase::Held {
+        notices.push(Notice::new(Reason::Held, message.to_owned()));
+    }
+    state.phase = Phase::Held;
+}
+
+fn on_breach(
+    policy: &Policy,
+    mut state: Target,
+    workload: &Workload,
+    results: &[CheckResult],
+    rollout: &Rollout,
+    now: Timestamp,
+) -> Decision {
+    let breached: Vec<&CheckResult> = results.iter().filter(|check| check.verdict == Verdict::Breached).collect();
+    let critical = breached.iter().any(|check| check.severity == Severity::Critical);
+    let said = &workload.said;
+    let mode = said.mode.clone().and_then(Result::ok).unwrap_or(policy.mode);
+    let story =
+        breached.iter().map(|check| format!("{}: {}", check.name, check.message)).collect::<Vec<_>>().join("; ");
+    let mut notices = Vec::new();
+
+    let held = |mut state: Target, mut notices: Vec<Notice>, reason: &'static str, message: String| {
+        hold(&mut state, &mut notices, &message);
+        state.standing = Standing::new(reason, message);
+        Decision { state, order: None, notices, next_look: Some(policy.soak.interval) }
+    };
+
+    let Some(good) = state.known_good.clone() else {
+        let message = format!(
+            "{story}. There is no known good revision to go back to: none has passed its soak under this policy yet"
+        );
+        return held(state, notices, "NothingToGoBackTo", message);
+    };
+    if workload.revision(&good.fingerprint).is_none() && good.snapshot.is_empty() {
+        let message =
+            format!("{story}. The known good revision {} has no ReplicaSet and no copy any more", good.name());
+        return held(state, notices, "KnownGoodIsGone", message);
+    }
+
+    if said.migration == Some(Ok(Migration::Irreversible)) && mode != Mode::Observe {
+        let message = format!(
+            "{story}. {} changed data irreversibly ({MIGRATION}), so it can only be fixed forward: nothing is undone",
+            state.current.name()
+        );
+        return held(state, notices, "ForwardFixOnly", message);
+    }
+
+    notices.push(Notice::new(Reason::CheckBreached, story.clone()));
+    let ask = ask(policy, said, mode, critical);
+    let (bad, back) = (state.current.name(), good.name());
+    let outcome = match (mode, &ask) {
+        (Mode::Observe, _) => format!("{bad} is bad ({story}); it would go back to {back}"),
+        (_, Some(why)) => format!("{bad} is bad ({story}); going back to {back} needs a person's approval ({why})"),
+        (_, None) => format!("{bad} is bad ({story}); going back to {back}"),
+    };
+    if mode == Mode::Observe {
+        let message = format!("observed only, nothing was changed: {outcome}");
+        notices.push(Notice::new(Reason::RollbackDecided, message.clone()));
+        state.phase = Phase::Held;
+        state.rollout = None;
+        return done(state, Standing::new("ObservedOnly", message), notices);
+    }
+    let order = Order {
+        from: state.current.clone(),
+        to: good,
+        ask,
+        breached: breached.iter().map(|check| check.name.clone()).collect(),
+        first_bad: breached.iter().filter_map(|check| check.first_bad).min(),
+        evidence: results.to_vec(),
+        started: rollout.started,
+        decided: now,
+    };
+    notices.push(Notice::new(Reason::RollbackDecided, outcome.clone()));
+    state.phase = if order.ask.is_some() { Phase::AwaitingApproval } else { Phase::RollingBack };
+    state.standing = Standing::new("RollbackDecided", outcome);
+    Decision { state, order: Some(order), notices, next_look: Some(policy.soak.interval) }
+}
+
+/// Why a person has to agree, if one has to.
+fn ask(policy: &Policy, said: &Said, mode: Mode, critical: bool) -> Option<String> {
+    if let Some(Err(word)) = &said.mode {
+        return Some(format!("{MODE} says {word:?}, which is none of Automatic, Approve and Observe"));
+    }
+    match &said.migration {
+        Some(Ok(Migration::Reversible)) => {
+            return Some(format!("{MIGRATION} says Reversible: take the change of data back first, then approve"));
+        }
+        Some(Err(word)) => {
+            return Some(format!("{MIGRATION} says {word:?}, which is none of None, Reversible and Irreversible"));
+        }
+        Some(Ok(Migration::None | Migration::Irreversible)) | None => {}
+    }
+    if mode == Mode::Approve {
+        let whose = if policy.mode == Mode::Approve { "the policy's mode" } else { MODE };
+        return Some(format!("{whose} is Approve"));
+    }
+    (!critical).then(|| "only checks of severity Warning are breached".to_owned())
+}
+
+/// While a `Rollback` acts, the target mirrors it; when it ends, the target takes the outcome over.
+fn follow_rollback(
+    mut state: Target,
+    name: &str,
+    acting: &rollback::Acting,
+    workload: &Workload,
+    now: Timestamp,
+) -> Decision {
+    use rollback::Phase as Act;
+    let quarantine = |state: &mut Target| {
+        let fingerprint = acting.bad.clone();
+        state.quarantined.retain(|bad| bad.fingerprint != fingerprint);
+        state.quarantined.push(Quarantined { fingerprint, rollback: name.to_owned(), at: now });
+        let surplus = state.quarantined.len().saturating_sub(MAX_QUARANTINED);
+        state.quarantined.drain(..surplus);
+        state.rollback = None;
+        state.rollout = None;
+    };
+    let (phase, reason) = match acting.phase {
+        Act::AwaitingApproval => (Phase::AwaitingApproval, "AwaitingApproval"),
+        Act::Running => (Phase::RollingBack, "RollingBack"),
+        Act::Verifying => (Phase::Verifying, "Verifying"),
+        Act::Succeeded => {
+            quarantine(&mut state);
+            state.current = RevisionRef::live(workload);
+            (Phase::Idle, "RolledBack")
+        }
+        Act::Failed => {
+            quarantine(&mut state);
+            (Phase::Escalated, "RollbackFailed")
+        }
+        Act::Escalated => {
+            quarantine(&mut state);
+            (Phase::Escalated, "RollbackEscalated")
+        }
+        Act::Rejected => {
+            state.rollback = None;
+            state.rollout = None;
+            (Phase::Held, "RollbackRejected")
+        }
+        Act::Superseded => {
+            state.rollback = None;
+            state.rollout = None;
+            state.current = RevisionRef::live(workload);
+            (Phase::Idle, "RollbackSuperseded")
+        }
+    };
+    state.phase = phase;
+    state.standing = Standing::new(reason, acting.message.clone());
+    Decision { state, order: None, notices: Vec::new(), next_look: None }
+}

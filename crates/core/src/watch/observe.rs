@@ -1,0 +1,138 @@
+//! Folding a live look into what is remembered: which rollout is this, and is it complete?
+
+use jiff::Timestamp;
+
+use super::{Phase, RevisionRef, Rollout, Standing, Target};
+use crate::notice::{Notice, Reason};
+use crate::workload::{Workload, rolled_out};
+
+/// The state after a look at `workload`, and what there is to tell. The same look twice changes nothing.
+pub fn observe(state: Option<&Target>, workload: &Workload, now: Timestamp) -> (Target, Vec<Notice>) {
+    let mut notices = Vec::new();
+    let mut target = match state {
+        Some(known) if known.uid == workload.uid => follow(known, workload, now, &mut notices),
+        _ => first_sight(workload, now, &mut notices),
+    };
+    refresh_names(&mut target, workload);
+    if let Some(rollout) = target.rollout.as_mut()
+        && rollout.completed.is_none()
+        && target.rollback.is_none()
+        && workload.replicas > 0
+        && !workload.paused
+        && rolled_out(workload, &workload.live).is_ok()
+    {
+        rollout.completed = Some(now);
+        target.phase = Phase::Soaking;
+        notices.push(Notice::new(
+            Reason::SoakStarted,
+            format!("all pods of {} are available; its soak has begun", target.current.name()),
+        ));
+    }
+    (target, notices)
+}
+
+/// A target that is complete when it is first seen is what people run: it is adopted as known good. Otherwise the
+/// rollout under way is watched, with the revision that still serves as the one to return to.
+fn first_sight(workload: &Workload, now: Timestamp, notices: &mut Vec<Notice>) -> Target {
+    let current = RevisionRef::live(workload);
+    let complete = workload.replicas > 0 && rolled_out(workload, &workload.live).is_ok();
+    let mut target = Target {
+        uid: workload.uid.clone(),
+        phase: Phase::Idle,
+        standing: Standing::default(),
+        known_good: None,
+        rollout: None,
+        rollback: None,
+        quarantined: Vec::new(),
+        current,
+    };
+    if complete {
+        notices.push(Notice::new(
+            Reason::RevisionAdopted,
+            format!("{} was complete when first seen and is adopted as known good", target.current.name()),
+        ));
+        target.standing = Standing::new("Adopted", format!("{} is adopted as known good", target.current.name()));
+        target.known_good = Some(target.current.clone());
+    } else {
+        target.known_good = still_serving(workload);
+        begin(&mut target, now, notices);
+    }
+    target
+}
+
+/// The other revision with the most available pods.
+fn still_serving(workload: &Workload) -> Option<RevisionRef> {
+    let other = workload
+        .revisions
+        .iter()
+        .filter(|revision| revision.fingerprint != workload.live && revision.available > 0)
+        .max_by_key(|revision| (revision.available, revision.number))?;
+    RevisionRef::in_workload(workload, &other.fingerprint)
+}
+
+fn follow(known: &Target, workload: &Workload, now: Timestamp, notices: &mut Vec<Notice>) -> Target {
+    let mut target = known.clone();
+    if workload.live == known.current.fingerprint {
+        return target;
+    }
+    let is_known_good = known.known_good.as_ref().is_some_and(|good| good.fingerprint == workload.live);
+    if is_known_good && known.rollback.is_some() {
+        // The undo at work: the Rollback says how it goes.
+        return target;
+    }
+    if known.rollout.is_some() {
+        notices.push(Notice::new(
+            Reason::RolloutSuperseded,
+            match known.standing.reason.as_str() {
+                "WaitingForData" => format!("{} was replaced while its soak waited for data", known.current.name()),
+                _ => format!("{} was replaced before its soak ended", known.current.name()),
+            },
+        ));
+    }
+    target.current = RevisionRef::live(workload);
+    target.rollout = None;
+    target.rollback = None;
+    if is_known_good {
+        target.phase = Phase::Idle;
+        target.standing = Standing::new("KnownGood", format!("{} is known good", target.current.name()));
+    } else if let Some(quarantined) = known.quarantined.iter().find(|bad| bad.fingerprint == workload.live) {
+        let message = format!(
+            "{} is back, though Rollback {} undid it; it is not undone a second time",
+            target.current.name(),
+            quarantined.rollback
+        );
+        target.phase = Phase::Held;
+        target.standing = Standing::new("Quarantined", message.clone());
+        notices.push(Notice::new(Reason::Held, message));
+    } else {
+        begin(&mut target, now, notices);
+    }
+    target
+}
+
+fn begin(target: &mut Target, now: Timestamp, notices: &mut Vec<Notice>) {
+    target.phase = Phase::Progressing;
+    target.rollout = Some(Rollout { started: now, completed: None });
+    let back = target.known_good.as_ref().map_or_else(
+        || "there is no known good revision to go back to yet".to_owned(),
+        |good| format!("known good is {}", good.name()),
+    );
+    notices.push(Notice::new(
+        Reason::RolloutDetected,
+        format!("watching the rollout of {}; {back}", target.current.name()),
+    ));
+}
+
+/// ReplicaSets appear after their template, and a restart changes them: names follow, fingerprints stay.
+fn refresh_names(target: &mut Target, workload: &Workload) {
+    let refresh = |revision: &mut RevisionRef| {
+        if let Some(found) = RevisionRef::in_workload(workload, &revision.fingerprint) {
+            let snapshot = std::mem::take(&mut revision.snapshot);
+            *revision = RevisionRef { snapshot, ..found };
+        }
+    };
+    refresh(&mut target.current);
+    if let Some(good) = target.known_good.as_mut() {
+        refresh(good);
+    }
+}

@@ -1,0 +1,125 @@
+//! What was observed of a target: the Deployment, its ReplicaSets, its pods.
+//!
+//! Plain facts, gathered by live reads in the shell. Nothing here decides.
+
+mod container;
+mod pod;
+mod references;
+mod rollout;
+mod said;
+
+pub use container::{Container, Ended};
+pub use pod::{Failure, PodFacts};
+pub use references::{Reference, ReferenceKind, references};
+pub use rollout::{Incomplete, rolled_out};
+pub use said::{MIGRATION, MODE, Migration, Said};
+
+use jiff::Timestamp;
+
+use crate::fingerprint::Fingerprint;
+use crate::ids::{ReplicaSetUid, WorkloadUid};
+use crate::ownership::Owner;
+
+/// One look at a target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workload {
+    /// The Deployment's UID.
+    pub uid: WorkloadUid,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`; 0 before the controller's first look.
+    pub observed_generation: i64,
+    /// Fingerprint of the live `spec.template`.
+    pub live: Fingerprint,
+    /// Images of the live template, in container order.
+    pub images: Vec<String>,
+    /// `spec.replicas` (1 when absent).
+    pub replicas: i32,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// `status.updatedReplicas`.
+    pub updated: i32,
+    /// `status.availableReplicas`.
+    pub available: i32,
+    /// `status.replicas`.
+    pub total: i32,
+    /// When Kubernetes says that the rollout exceeded its progress deadline: the condition's last update.
+    pub progress_deadline_exceeded: Option<Timestamp>,
+    /// The owned ReplicaSets.
+    pub revisions: Vec<Revision>,
+    /// The pods of the owned ReplicaSets.
+    pub pods: Vec<PodFacts>,
+    /// Who applied the live template, the main one first.
+    pub owners: Vec<Owner>,
+    /// The Helm release that it belongs to, if its annotations say so.
+    pub helm_release: Option<HelmRelease>,
+    /// What its authors say by our annotations.
+    pub said: Said,
+}
+
+/// A Helm release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HelmRelease {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+}
+
+/// One owned ReplicaSet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Revision {
+    /// Fingerprint of its template.
+    pub fingerprint: Fingerprint,
+    /// Its name; pods' names start with it.
+    pub name: String,
+    /// Its UID.
+    pub uid: ReplicaSetUid,
+    /// Images, in container order.
+    pub images: Vec<String>,
+    /// `deployment.kubernetes.io/revision`; 0 when absent or unreadable. For people and for order, never an identity.
+    pub number: i64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// `spec.replicas`.
+    pub desired: i32,
+    /// `status.replicas`.
+    pub replicas: i32,
+    /// `status.availableReplicas`.
+    pub available: i32,
+    /// Whether its status speaks of its current spec.
+    pub observed: bool,
+}
+
+impl Workload {
+    /// The ReplicaSet of the live template: the oldest, as the Deployment controller itself picks
+    /// (`FindNewReplicaSet`).
+    pub fn live_revision(&self) -> Option<&Revision> {
+        self.revision(&self.live)
+    }
+
+    /// The ReplicaSet of a template.
+    pub fn revision(&self, fingerprint: &Fingerprint) -> Option<&Revision> {
+        self.revisions
+            .iter()
+            .filter(|revision| revision.fingerprint == *fingerprint)
+            // A restart makes a second ReplicaSet with the same fingerprint: the one that runs is meant.
+            .max_by(|a, b| {
+                (a.desired > 0, std::cmp::Reverse(a.created)).cmp(&(b.desired > 0, std::cmp::Reverse(b.created)))
+            })
+    }
+
+    /// The pods that run a template.
+    pub fn pods_of<'a>(&'a self, fingerprint: &'a Fingerprint) -> impl Iterator<Item = &'a PodFacts> {
+        self.pods.iter().filter(move |pod| {
+            self.revisions.iter().any(|revision| revision.uid == pod.owner && revision.fingerprint == *fingerprint)
+        })
+    }
+
+    /// The pods that run any other template.
+    pub fn pods_not_of<'a>(&'a self, fingerprint: &'a Fingerprint) -> impl Iterator<Item = &'a PodFacts> {
+        self.pods.iter().filter(move |pod| {
+            self.revisions.iter().any(|revision| revision.uid == pod.owner && revision.fingerprint != *fingerprint)
+        })
+    }
+}

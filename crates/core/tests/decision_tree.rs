@@ -1,0 +1,340 @@
+//! Every leaf of the decision tree, by name.
+
+mod support;
+
+use jiff::SignedDuration;
+use snapback_core::checks::{CheckResult, Verdict, Why};
+use snapback_core::notice::Reason;
+use snapback_core::permission::Permission;
+use snapback_core::policy::{Mode, OnNoData, Policy, Severity};
+use snapback_core::readiness::Readiness;
+use snapback_core::rollback::{Acting, Phase as Act};
+use snapback_core::sample::Missing;
+use snapback_core::watch::{
+    Decision, Phase, Quarantined, Rollout, Standing, Target, blocked, decide, observe, permitted,
+};
+use snapback_core::workload::{Said, Workload};
+use support::*;
+
+/// `v1` is known good, `v2` is rolled out since second 10 and complete since second 20.
+fn soaking() -> Target {
+    let (v1, _) = observe(None, &complete_v1(), at(0));
+    let (rolling, _) = observe(Some(&v1), &rolling_v2(), at(10));
+    observe(Some(&rolling), &complete_v2(), at(20)).0
+}
+
+fn decided(policy: &Policy, workload: &Workload, checks: &[CheckResult], second: i64) -> Decision {
+    decide(policy, soaking(), workload, checks, None, at(second))
+}
+
+#[test]
+fn a_breached_critical_check_orders_a_rollback_to_known_good() {
+    let decision = decided(&policy(), &complete_v2(), &[breached()], 30);
+    let order = decision.order.expect("an order");
+    assert_eq!((order.from.fingerprint, order.to.fingerprint), (version("v2"), version("v1")));
+    assert_eq!(order.ask, None);
+    assert_eq!(order.breached, ["errors"]);
+    assert_eq!(decision.state.phase, Phase::RollingBack);
+    let told: Vec<Reason> = decision.notices.iter().map(|notice| notice.reason).collect();
+    assert_eq!(told, [Reason::CheckBreached, Reason::RollbackDecided]);
+}
+
+#[test]
+fn a_breached_warning_asks_a_person() {
+    let check = CheckResult { severity: Severity::Warning, ..breached() };
+    let decision = decided(&policy(), &complete_v2(), &[check], 30);
+    assert!(decision.order.expect("an order").ask.is_some());
+    assert_eq!(decision.state.phase, Phase::AwaitingApproval);
+}
+
+#[test]
+fn mode_approve_asks_a_person() {
+    let policy = Policy { mode: Mode::Approve, ..policy() };
+    assert!(decided(&policy, &complete_v2(), &[breached()], 30).order.expect("an order").ask.is_some());
+}
+
+#[test]
+fn mode_observe_orders_nothing_and_says_so() {
+    let policy = Policy { mode: Mode::Observe, ..policy() };
+    let decision = decided(&policy, &complete_v2(), &[breached()], 30);
+    assert!(decision.order.is_none());
+    assert_eq!(decision.state.standing.reason, "ObservedOnly");
+    let again = decide(&policy, decision.state, &complete_v2(), &[breached()], None, at(40));
+    assert!(again.notices.is_empty() && again.order.is_none(), "it is told once");
+}
+
+#[test]
+fn without_a_known_good_revision_nothing_is_ordered() {
+    let state = Target { known_good: None, ..soaking() };
+    let decision = decide(&policy(), state, &complete_v2(), &[breached()], None, at(30));
+    assert!(decision.order.is_none());
+    assert_eq!(decision.state.standing.reason, "NothingToGoBackTo");
+    assert_eq!(decision.state.phase, Phase::Held);
+}
+
+#[test]
+fn a_known_good_revision_without_its_replica_set_is_no_target() {
+    let workload = workload("v2", vec![revision("v2", 2, 3, 3)]);
+    let decision = decided(&policy(), &workload, &[breached()], 30);
+    assert!(decision.order.is_none());
+    assert_eq!(decision.state.standing.reason, "KnownGoodIsGone");
+}
+
+#[test]
+fn suspended_paused_and_scaled_to_zero_are_not_judged() {
+    let suspended = Policy { suspend: true, ..policy() };
+    let paused = Workload { paused: true, ..complete_v2() };
+    let zero = Workload { replicas: 0, ..complete_v2() };
+    for (policy, workload, reason) in
+        [(suspended, complete_v2(), "Suspended"), (policy(), paused, "Paused"), (policy(), zero, "ScaledToZero")]
+    {
+        let decision = decided(&policy, &workload, &[breached()], 30);
+        assert!(decision.order.is_none(), "{reason}");
+        assert_eq!(decision.state.standing.reason, reason);
+    }
+}
+
+#[test]
+fn what_is_as_bad_in_the_old_pods_is_held_as_not_caused_by_the_release() {
+    let decision = decided(&policy(), &complete_v2(), &[errors(Verdict::Inconclusive, Why::ExternalCause)], 30);
+    assert!(decision.order.is_none());
+    assert_eq!((decision.state.phase, decision.state.standing.reason.as_str()), (Phase::Held, "NotCausedByRelease"));
+    let over = decide(&policy(), decision.state, &complete_v2(), &[passing()], None, at(40));
+    assert_eq!(over.state.phase, Phase::Soaking, "the hold ends with its cause");
+}
+
+#[test]
+fn the_soak_passes_when_its_time_is_over_and_the_checks_are_inside_their_limits() {
+    assert_eq!(decided(&policy(), &complete_v2(), &[passing()], 79).state.phase, Phase::Soaking);
+    let passed = decided(&policy(), &complete_v2(), &[passing()], 80);
+    assert_eq!(passed.state.phase, Phase::Idle);
+    assert_eq!(passed.state.known_good.map(|good| good.fingerprint), Some(version("v2")));
+    assert!(passed.state.rollout.is_none(), "after the soak the automatic rollback is off");
+    let late = decide(
+        &policy(),
+        Target { known_good: Some(reference("v2")), ..soaking_passed() },
+        &complete_v2(),
+        &[breached()],
+        None,
+        at(90),
+    );
+    assert!(late.order.is_none());
+}
+
+fn soaking_passed() -> Target {
+    decided(&policy(), &complete_v2(), &[passing()], 80).state
+}
+
+#[test]
+fn without_data_the_soak_waits_or_passes_as_the_policy_says_and_never_breaches() {
+    let missing = errors(Verdict::NoData, Why::Missing(Missing::Unavailable("down".into())));
+    let held = decided(&policy(), &complete_v2(), std::slice::from_ref(&missing), 200);
+    assert_eq!(held.state.standing.reason, "WaitingForData");
+    assert!(held.order.is_none() && held.next_look.is_some());
+    let pass = Policy { on_no_data: OnNoData::Pass, ..policy() };
+    assert_eq!(decided(&pass, &complete_v2(), &[missing], 200).state.phase, Phase::Idle);
+}
+
+#[test]
+fn one_good_minute_after_an_hour_without_data_is_not_enough() {
+    let check = CheckResult { covered: SignedDuration::from_secs(29), ..passing() };
+    assert_eq!(decided(&policy(), &complete_v2(), &[check], 200).state.standing.reason, "WaitingForData");
+    let check = CheckResult { covered: SignedDuration::from_secs(30), ..passing() };
+    assert_eq!(decided(&policy(), &complete_v2(), &[check], 200).state.phase, Phase::Idle);
+}
+
+#[test]
+fn a_run_of_bad_windows_at_the_end_of_the_soak_is_waited_out() {
+    let counting = errors(Verdict::Inconclusive, Why::CountingUp);
+    assert_eq!(decided(&policy(), &complete_v2(), &[counting], 200).state.standing.reason, "Undecided");
+}
+
+#[test]
+fn a_check_without_anything_to_compare_with_does_not_hold_a_release_for_ever() {
+    let unclear = errors(Verdict::Inconclusive, Why::NoBaseline);
+    assert_eq!(decided(&policy(), &complete_v2(), &[unclear], 80).state.phase, Phase::Idle);
+}
+
+#[test]
+fn kubernetes_own_deadline_is_a_breach_of_this_rollout_only() {
+    let (v1, _) = observe(None, &complete_v1(), at(0));
+    let (rolling, _) = observe(Some(&v1), &rolling_v2(), at(10));
+    let exceeded = |second| Workload { progress_deadline_exceeded: Some(at(second)), ..rolling_v2() };
+    let stale = decide(&policy(), rolling.clone(), &exceeded(5), &[passing()], None, at(700));
+    assert!(stale.order.is_none(), "the condition survives an undo; it speaks of an earlier rollout");
+    let fresh = decide(&policy(), rolling.clone(), &exceeded(610), &[passing()], None, at(700));
+    assert_eq!(fresh.order.expect("an order").breached, ["progress"]);
+    let mut crowded = exceeded(610);
+    crowded.pods.iter_mut().for_each(|pod| pod.unschedulable = true);
+    let no_room = decide(&policy(), rolling, &crowded, &[passing()], None, at(700));
+    assert!(no_room.order.is_none(), "a lack of capacity is not the release's fault");
+}
+
+#[test]
+fn a_target_mirrors_its_rollback_and_takes_the_outcome_over() {
+    let acting = |phase| Acting { phase, message: "told".into(), bad: version("v2") };
+    let state = || Target { rollback: Some("r".into()), ..soaking() };
+    for (phase, expected) in [
+        (Act::AwaitingApproval, Phase::AwaitingApproval),
+        (Act::Running, Phase::RollingBack),
+        (Act::Verifying, Phase::Verifying),
+        (Act::Succeeded, Phase::Idle),
+        (Act::Escalated, Phase::Escalated),
+        (Act::Failed, Phase::Escalated),
+        (Act::Rejected, Phase::Held),
+    ] {
+        let decision = decide(&policy(), state(), &complete_v1(), &[breached()], Some(&acting(phase)), at(50));
+        assert_eq!(decision.state.phase, expected);
+        assert!(decision.order.is_none(), "no order while a Rollback acts");
+        assert_eq!(decision.state.rollback.is_none(), phase.is_terminal());
+        let quarantined = matches!(phase, Act::Succeeded | Act::Failed | Act::Escalated);
+        assert_eq!(decision.state.quarantined.len(), usize::from(quarantined), "{phase:?}");
+    }
+}
+
+#[test]
+fn suspension_does_not_stop_a_rollback_that_has_begun() {
+    let acting = Acting { phase: Act::Succeeded, message: "told".into(), bad: version("v2") };
+    let state = Target { rollback: Some("r".into()), ..soaking() };
+    let policy = Policy { suspend: true, ..policy() };
+    assert_eq!(decide(&policy, state, &complete_v1(), &[], Some(&acting), at(50)).state.phase, Phase::Idle);
+}
+
+#[test]
+fn a_target_that_is_complete_at_first_sight_is_adopted() {
+    let (target, notices) = observe(None, &complete_v1(), at(0));
+    assert_eq!((target.phase, target.known_good.map(|good| good.fingerprint)), (Phase::Idle, Some(version("v1"))));
+    assert_eq!(notices[0].reason, Reason::RevisionAdopted);
+}
+
+#[test]
+fn a_rollout_under_way_at_first_sight_is_watched_with_the_serving_revision_as_known_good() {
+    let (target, _) = observe(None, &rolling_v2(), at(0));
+    assert_eq!(
+        (target.phase, target.known_good.map(|good| good.fingerprint)),
+        (Phase::Progressing, Some(version("v1")))
+    );
+}
+
+#[test]
+fn the_first_rollout_ever_has_nothing_to_go_back_to() {
+    let (target, _) = observe(None, &workload("v1", vec![revision("v1", 1, 3, 0)]), at(0));
+    assert_eq!((target.phase, target.known_good), (Phase::Progressing, None));
+}
+
+#[test]
+fn a_newer_template_supersedes_and_known_good_stays() {
+    let newer = workload("v3", vec![revision("v1", 1, 0, 0), revision("v2", 2, 3, 3), revision("v3", 3, 1, 0)]);
+    let (target, notices) = observe(Some(&soaking()), &newer, at(30));
+    assert_eq!(target.known_good.map(|good| good.fingerprint), Some(version("v1")));
+    assert_eq!(target.rollout, Some(Rollout { started: at(30), completed: None }));
+    let told: Vec<Reason> = notices.iter().map(|notice| notice.reason).collect();
+    assert_eq!(told, [Reason::RolloutSuperseded, Reason::RolloutDetected]);
+}
+
+#[test]
+fn going_back_by_hand_ends_the_watch() {
+    let (target, _) =
+        observe(Some(&soaking()), &workload("v1", vec![revision("v1", 3, 3, 3), revision("v2", 2, 0, 0)]), at(30));
+    assert_eq!((target.phase, target.rollout), (Phase::Idle, None));
+}
+
+#[test]
+fn a_quarantined_revision_that_comes_back_is_held() {
+    let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), at: at(5) };
+    let (v1, _) = observe(None, &complete_v1(), at(0));
+    let (target, _) = observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), at(30));
+    assert_eq!((target.phase, target.standing.reason.as_str(), target.rollout), (Phase::Held, "Quarantined", None));
+}
+
+#[test]
+fn a_workload_that_was_made_anew_is_another_target() {
+    let anew = Workload { uid: snapback_core::ids::WorkloadUid::new("other"), ..complete_v2() };
+    let (target, _) = observe(Some(&soaking()), &anew, at(30));
+    assert_eq!(target.known_good.map(|good| good.fingerprint), Some(version("v2")), "its past is not its own");
+}
+
+#[test]
+fn scaling_in_the_soak_does_not_start_it_anew() {
+    let mut scaled = complete_v2();
+    scaled.replicas = 5;
+    let (target, notices) = observe(Some(&soaking()), &scaled, at(30));
+    assert_eq!(target.rollout, Some(Rollout { started: at(10), completed: Some(at(20)) }));
+    assert!(notices.is_empty());
+}
+
+#[test]
+fn the_same_look_twice_changes_nothing_and_tells_nothing() {
+    for workload in [complete_v1(), rolling_v2(), complete_v2()] {
+        let (first, _) = observe(None, &workload, at(0));
+        let (second, notices) = observe(Some(&first), &workload, at(5));
+        assert_eq!(first, second);
+        assert!(notices.is_empty(), "{notices:?}");
+    }
+}
+
+fn said(mode: Option<&str>, migration: Option<&str>) -> Workload {
+    Workload { said: Said::read(mode, migration), ..complete_v2() }
+}
+
+#[test]
+fn a_release_that_changed_data_irreversibly_is_never_undone() {
+    let decision = decided(&policy(), &said(None, Some("Irreversible")), &[breached()], 30);
+    assert!(decision.order.is_none());
+    assert_eq!((decision.state.phase, decision.state.standing.reason.as_str()), (Phase::Held, "ForwardFixOnly"));
+    assert!(decision.notices.iter().any(|notice| notice.reason == Reason::Held), "a person is called");
+    let again = decide(&policy(), decision.state, &said(None, Some("Irreversible")), &[breached()], None, at(40));
+    assert!(again.order.is_none() && again.notices.is_empty(), "it is told once");
+}
+
+#[test]
+fn a_release_that_changed_data_reversibly_asks_a_person() {
+    let decision = decided(&policy(), &said(None, Some("Reversible")), &[breached()], 30);
+    assert!(decision.order.expect("an order").ask.expect("a reason").contains("take the change of data back"));
+    let nothing = decided(&policy(), &said(None, Some("None")), &[breached()], 30);
+    assert_eq!(nothing.order.expect("an order").ask, None);
+}
+
+#[test]
+fn a_word_about_data_or_mode_that_nobody_knows_asks_a_person() {
+    for workload in [said(None, Some("irreversible")), said(Some("Auto"), None)] {
+        let ask = decided(&policy(), &workload, &[breached()], 30).order.expect("an order").ask.expect("a reason");
+        assert!(ask.contains("which is none of"), "{ask}");
+    }
+}
+
+#[test]
+fn the_mode_on_the_workload_goes_over_the_policys() {
+    let observed = decided(&policy(), &said(Some("Observe"), None), &[breached()], 30);
+    assert_eq!((observed.order, observed.state.standing.reason.as_str()), (None, "ObservedOnly"));
+    let asked = decided(&policy(), &said(Some("Approve"), None), &[breached()], 30);
+    assert_eq!(asked.order.expect("an order").ask.as_deref(), Some("snapback.dev/mode is Approve"));
+    let careful = Policy { mode: Mode::Approve, ..policy() };
+    let emergency = decided(&careful, &said(Some("Automatic"), None), &[breached()], 30);
+    assert_eq!(emergency.order.expect("an order").ask, None);
+}
+
+#[test]
+fn an_order_whose_way_is_not_open_is_held_and_told_once() {
+    let closed = Readiness::refused(&reference("v1"), "quota exceeded");
+    let decision = decided(&policy(), &complete_v2(), &[breached()], 30);
+    let held = blocked(decision.clone(), Phase::Soaking, &closed);
+    assert_eq!((held.order, held.state.phase), (None, Phase::Held));
+    assert!(held.state.standing.message.contains("quota exceeded"), "{}", held.state.standing.message);
+    assert!(held.notices.iter().any(|notice| notice.reason == Reason::Held));
+    assert!(held.notices.iter().all(|notice| notice.reason != Reason::RollbackDecided));
+    assert!(held.next_look.is_some(), "it is decided anew");
+    assert!(blocked(decision, Phase::Held, &closed).notices.is_empty());
+}
+
+#[test]
+fn a_limit_asks_and_the_fleet_brake_holds() {
+    let decision = decided(&policy(), &complete_v2(), &[breached()], 30);
+    let why = Standing::new("Cooldown", "its last one was just now");
+    let asked = permitted(decision.clone(), Phase::Soaking, Permission::Ask(why.clone()));
+    assert_eq!(asked.state.phase, Phase::AwaitingApproval);
+    assert_eq!(asked.order.expect("an order").ask.as_deref(), Some("its last one was just now"));
+    let held = permitted(decision.clone(), Phase::Soaking, Permission::Hold(Standing::new("FleetBrake", "many")));
+    assert_eq!((held.order, held.state.standing.reason.as_str()), (None, "FleetBrake"));
+    assert_eq!(permitted(decision.clone(), Phase::Soaking, Permission::Act), decision);
+}

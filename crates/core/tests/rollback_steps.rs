@@ -1,0 +1,255 @@
+//! Every transition of a `Rollback`, and every point at which the process may die.
+
+mod support;
+
+use jiff::SignedDuration;
+use snapback_core::ids::WorkloadUid;
+use snapback_core::ownership::Owner;
+use snapback_core::rollback::{
+    Act, Approval, Order, Phase, Progress, Step, Verification, handed_back, step, undo_accepted,
+};
+use snapback_core::workload::Workload;
+use support::*;
+
+fn order() -> Order {
+    Order {
+        uid: WorkloadUid::new("uid"),
+        from: reference("v2"),
+        to: reference("v1"),
+        needs_approval: false,
+        ask: None,
+        handle: "-n shop rollback web-1".into(),
+        approval: None,
+        decided: at(0),
+        approval_timeout: Some(SignedDuration::from_hours(1)),
+        deadline: SignedDuration::from_secs(600),
+        verify: SignedDuration::from_secs(30),
+    }
+}
+
+fn look(progress: &Progress, workload: &Workload, second: i64) -> Step {
+    step(&order(), progress, Some(workload), None, at(second))
+}
+
+/// The undo was accepted at second 2.
+fn undone() -> Progress {
+    let asked = look(&Progress::default(), &complete_v2(), 1);
+    undo_accepted(asked, &order(), at(2)).progress
+}
+
+/// `v1` runs again, as revision 3.
+fn back() -> Workload {
+    workload("v1", vec![revision("v1", 3, 3, 3), revision("v2", 2, 0, 0)])
+}
+
+#[test]
+fn the_request_is_noted_before_the_undo_is_sent() {
+    let asked = look(&Progress::default(), &complete_v2(), 1);
+    assert_eq!(asked.act, Act::Undo);
+    assert_eq!(asked.progress.undo_requested, Some(at(1)));
+    assert_eq!(asked.progress.number_at_request, Some(1));
+    assert_eq!(asked.progress.undo_accepted, None);
+}
+
+#[test]
+fn died_between_the_note_and_the_undo_it_is_sent_again() {
+    let asked = look(&Progress::default(), &complete_v2(), 1);
+    let again = look(&asked.progress, &complete_v2(), 9);
+    assert_eq!((again.act, again.progress), (Act::Undo, asked.progress));
+}
+
+#[test]
+fn died_between_the_undo_and_its_note_it_is_not_sent_again() {
+    let asked = look(&Progress::default(), &complete_v2(), 1);
+    let again = look(&asked.progress, &back(), 9);
+    assert_eq!((again.act, again.progress.undo_accepted), (Act::Nothing, Some(at(9))));
+}
+
+#[test]
+fn an_undo_that_was_put_back_before_it_was_noted_is_not_repeated() {
+    let asked = look(&Progress::default(), &complete_v2(), 1);
+    let reverted = workload("v2", vec![revision("v1", 3, 0, 0), revision("v2", 4, 3, 3)]);
+    let again = look(&asked.progress, &reverted, 9);
+    assert_eq!((again.act, again.progress.phase, again.reason), (Act::Nothing, Some(Phase::Failed), "Contended"));
+}
+
+#[test]
+fn an_undo_that_was_put_back_later_is_not_repeated() {
+    let reverted = workload("v2", vec![revision("v1", 3, 0, 0), revision("v2", 4, 3, 3)]);
+    let again = look(&undone(), &reverted, 9);
+    assert_eq!((again.act, again.progress.phase, again.reason), (Act::Nothing, Some(Phase::Failed), "Contended"));
+}
+
+#[test]
+fn somebody_newer_wins_before_and_after_the_undo() {
+    let newer = workload("v3", vec![revision("v1", 1, 0, 0), revision("v2", 2, 3, 3), revision("v3", 3, 1, 0)]);
+    for progress in [Progress::default(), undone()] {
+        let next = look(&progress, &newer, 9);
+        assert_eq!((next.act, next.progress.phase), (Act::Nothing, Some(Phase::Superseded)));
+    }
+}
+
+#[test]
+fn a_deleted_or_remade_workload_ends_it() {
+    let gone = step(&order(), &Progress::default(), None, None, at(1));
+    assert_eq!((gone.progress.phase, gone.reason), (Some(Phase::Failed), "TargetGone"));
+    let remade = Workload { uid: WorkloadUid::new("other"), ..complete_v2() };
+    assert_eq!(look(&Progress::default(), &remade, 1).reason, "TargetGone");
+}
+
+#[test]
+fn without_the_good_replica_set_there_is_no_template_to_go_back_to() {
+    let next = look(&Progress::default(), &workload("v2", vec![revision("v2", 2, 3, 3)]), 1);
+    assert_eq!((next.act, next.reason), (Act::Nothing, "KnownGoodIsGone"));
+}
+
+#[test]
+fn an_undo_that_is_refused_until_the_deadline_fails() {
+    let asked = look(&Progress::default(), &complete_v2(), 1);
+    assert_eq!(look(&asked.progress, &complete_v2(), 601).act, Act::Undo);
+    assert_eq!(look(&asked.progress, &complete_v2(), 602).reason, "UndoRefused");
+}
+
+#[test]
+fn nothing_is_sent_before_a_person_approved() {
+    let asking = Order { needs_approval: true, ..order() };
+    let waiting = step(&asking, &Progress::default(), Some(&complete_v2()), None, at(1));
+    assert_eq!((waiting.act, waiting.progress.phase), (Act::Nothing, Some(Phase::AwaitingApproval)));
+    assert_eq!(waiting.notices.len(), 1);
+    let still = step(&asking, &waiting.progress, Some(&complete_v2()), None, at(2));
+    assert!(still.notices.is_empty(), "a person is asked once");
+
+    let yes = Order { approval: Some(Approval::Approved), ..asking.clone() };
+    let approved = step(&yes, &waiting.progress, Some(&complete_v2()), None, at(3));
+    assert_eq!((approved.act, approved.progress.approved), (Act::Undo, Some(at(3))));
+    let no = Order { approval: Some(Approval::Rejected), ..asking.clone() };
+    let rejected = step(&no, &waiting.progress, Some(&complete_v2()), None, at(3));
+    assert_eq!((rejected.act, rejected.progress.phase), (Act::Nothing, Some(Phase::Rejected)));
+    let newer = workload("v3", vec![revision("v1", 1, 0, 0), revision("v3", 3, 3, 3)]);
+    let late = step(&yes, &waiting.progress, Some(&newer), None, at(3));
+    assert_eq!(
+        (late.act, late.progress.phase),
+        (Act::Nothing, Some(Phase::Superseded)),
+        "a late yes undoes nothing newer"
+    );
+}
+
+#[test]
+fn it_waits_for_the_pods_by_the_facts_of_the_replica_sets_and_calls_a_person_at_the_deadline() {
+    let half = workload("v1", vec![revision("v1", 3, 3, 1), revision("v2", 2, 1, 1)]);
+    let waiting = look(&undone(), &half, 100);
+    assert_eq!((waiting.progress.phase, waiting.progress.rolled_out), (Some(Phase::Running), None));
+    let late = look(&undone(), &half, 603);
+    assert_eq!((late.progress.phase, late.reason), (Some(Phase::Escalated), "DeadlineExceeded"));
+    let there = look(&undone(), &back(), 100);
+    assert_eq!((there.progress.phase, there.progress.rolled_out), (Some(Phase::Verifying), Some(at(100))));
+}
+
+#[test]
+fn it_succeeds_when_the_limits_are_kept_for_the_whole_time_and_escalates_when_they_are_not() {
+    let verifying = look(&undone(), &back(), 100).progress;
+    let say =
+        |verification: Verification, second| step(&order(), &verifying, Some(&back()), Some(&verification), at(second));
+    assert_eq!(say(Verification::Within, 129).progress.phase, Some(Phase::Verifying));
+    let cured = say(Verification::Within, 130);
+    assert_eq!((cured.progress.phase, cured.verified), (Some(Phase::Succeeded), Some(true)));
+    let bad = || Verification::Outside("errors".into());
+    assert_eq!(
+        say(bad(), 130).progress.phase,
+        Some(Phase::Verifying),
+        "the last bad requests take a while to leave the windows"
+    );
+    let not_cured = say(bad(), 160);
+    assert_eq!((not_cured.progress.phase, not_cured.reason), (Some(Phase::Escalated), "NotCured"));
+    let unknown = say(Verification::Unknown("no data".into()), 160);
+    assert_eq!(
+        (unknown.progress.phase, unknown.verified, unknown.reason),
+        (Some(Phase::Succeeded), None, "NotMeasured")
+    );
+}
+
+#[test]
+fn a_good_revision_that_crashes_now_is_no_cure() {
+    let verifying = look(&undone(), &back(), 100).progress;
+    let mut sick = back();
+    sick.pods = vec![crashing("v1", 0), crashing("v1", 1), crashing("v1", 2)];
+    let next = step(&order(), &verifying, Some(&sick), Some(&Verification::Within), at(160));
+    assert_eq!((next.progress.phase, next.act), (Some(Phase::Escalated), Act::Nothing), "and there is no second undo");
+}
+
+fn owned(workload: Workload) -> Workload {
+    let owner = Owner {
+        manager: "helm".into(),
+        operation: "Apply".into(),
+        api_version: "apps/v1".into(),
+        fields: serde_json::json!({"f:spec": {"f:template": {}}}),
+    };
+    Workload { owners: vec![owner], ..workload }
+}
+
+#[test]
+fn the_owners_are_noted_before_the_undo_takes_their_fields() {
+    let asked = look(&Progress::default(), &owned(complete_v2()), 1);
+    assert_eq!(asked.progress.owners, owned(complete_v2()).owners);
+    // Later looks see an object in which they own less: what was noted stays.
+    let again = look(&asked.progress, &complete_v2(), 9);
+    assert_eq!(again.progress.owners, asked.progress.owners);
+}
+
+#[test]
+fn the_fields_are_given_back_after_the_undo_and_once() {
+    let asked = look(&Progress::default(), &owned(complete_v2()), 1);
+    let accepted = undo_accepted(asked.clone(), &order(), at(2));
+    assert_eq!(accepted.act, Act::HandBack);
+    // Died before the note of the acceptance, or after it: it is still owed.
+    assert_eq!(look(&asked.progress, &back(), 9).act, Act::HandBack);
+    assert_eq!(look(&accepted.progress, &back(), 9).act, Act::HandBack);
+    let done = handed_back(accepted, at(3));
+    assert_eq!((done.act, done.progress.handed_back), (Act::Nothing, Some(at(3))));
+    assert_eq!(look(&done.progress, &back(), 9).act, Act::Nothing);
+}
+
+#[test]
+fn nothing_is_given_back_over_a_newer_template() {
+    let accepted = undo_accepted(look(&Progress::default(), &owned(complete_v2()), 1), &order(), at(2));
+    let newer = workload("v3", vec![revision("v1", 3, 0, 0), revision("v2", 2, 0, 0), revision("v3", 4, 3, 3)]);
+    assert_eq!(look(&accepted.progress, &newer, 9).act, Act::Nothing);
+}
+
+#[test]
+fn helms_own_record_is_told_of_while_only_it_can_be_wrong() {
+    use snapback_core::ownership::residue;
+    use snapback_core::workload::HelmRelease;
+    let release = HelmRelease { name: "shop".into(), namespace: "prod".into() };
+    let mut owners = owned(complete_v2()).owners;
+    assert_eq!(residue(&owners, Some(&release)), None, "server-side apply knows what it owns");
+    owners[0].operation = "Update".into();
+    assert!(residue(&owners, Some(&release)).unwrap().contains("`helm rollback shop --namespace prod`"));
+    assert_eq!(residue(&owners, None), None);
+}
+
+#[test]
+fn an_approval_that_nobody_gives_expires() {
+    let asking = Order { needs_approval: true, ask: Some("the policy's mode is Approve".into()), ..order() };
+    let waiting = step(&asking, &Progress::default(), Some(&complete_v2()), None, at(10));
+    assert!(waiting.message.contains("the policy's mode is Approve"), "{}", waiting.message);
+    assert_eq!(waiting.next_look, Some(SignedDuration::from_secs(3591)), "it looks again when the time is over");
+    let late = step(&asking, &waiting.progress, Some(&complete_v2()), None, at(3601));
+    assert_eq!((late.progress.phase, late.reason, late.act), (Some(Phase::Rejected), "ApprovalExpired", Act::Nothing));
+    let patient = Order { approval_timeout: None, ..asking };
+    let waiting = step(&patient, &Progress::default(), Some(&complete_v2()), None, at(36000));
+    assert_eq!((waiting.progress.phase, waiting.next_look), (Some(Phase::AwaitingApproval), None));
+}
+
+#[test]
+fn without_its_replica_set_the_good_revision_comes_from_the_copy() {
+    let bare = workload("v2", vec![revision("v2", 2, 3, 3)]);
+    let mut kept = order();
+    kept.to.snapshot = "copy".into();
+    let asked = step(&kept, &Progress::default(), Some(&bare), None, at(1));
+    assert_eq!((asked.act, asked.progress.number_at_request), (Act::Undo, Some(0)));
+    // Accepted, and put back by somebody before it was noted: the set has a number now.
+    let reverted = workload("v2", vec![revision("v1", 3, 0, 0), revision("v2", 4, 3, 3)]);
+    let again = step(&kept, &asked.progress, Some(&reverted), None, at(9));
+    assert_eq!((again.act, again.reason), (Act::Nothing, "Contended"));
+}

@@ -1,0 +1,158 @@
+//! Small builders: a cluster of three pods, and time that tests move by hand.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "every suite uses its own part")]
+
+use jiff::{SignedDuration, Timestamp};
+use snapback_core::checks::{CheckResult, Unit, Verdict, Why};
+use snapback_core::fingerprint::Fingerprint;
+use snapback_core::ids::{PodUid, ReplicaSetUid, WorkloadUid};
+use snapback_core::policy::{Analysis, Check, Mode, OnNoData, Policy, RollbackRules, Rule, Severity, Soak};
+use snapback_core::watch::RevisionRef;
+use snapback_core::workload::{Failure, PodFacts, Revision, Said, Workload};
+
+/// Seconds since the start of the story.
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+/// The fingerprint of a version.
+pub fn version(name: &str) -> Fingerprint {
+    Fingerprint::recorded(name)
+}
+
+/// Soak 60 s, every 10 s, three bad windows in a row.
+pub fn policy() -> Policy {
+    Policy {
+        mode: Mode::Automatic,
+        suspend: false,
+        soak: Soak { duration: SignedDuration::from_secs(60), interval: SignedDuration::from_secs(10) },
+        analysis: Analysis::Consecutive { failures: 3 },
+        minimum_requests: 50,
+        on_no_data: OnNoData::Hold,
+        checks: vec![Check {
+            name: "errors".into(),
+            severity: Severity::Critical,
+            rule: Rule::ErrorRate { max: 0.05 },
+        }],
+        rollback: RollbackRules {
+            deadline: SignedDuration::from_mins(10),
+            verify: SignedDuration::from_secs(30),
+            cooldown: SignedDuration::from_mins(30),
+            approval_timeout: SignedDuration::from_hours(1),
+        },
+    }
+}
+
+/// One revision with its pods.
+pub fn revision(name: &str, number: i64, desired: i32, available: i32) -> Revision {
+    Revision {
+        fingerprint: version(name),
+        name: format!("web-{name}"),
+        uid: ReplicaSetUid::new(format!("uid-{name}")),
+        images: vec![format!("registry.example/web:{name}")],
+        number,
+        created: at(number),
+        desired,
+        replicas: desired,
+        available,
+        observed: true,
+    }
+}
+
+/// A healthy pod of a version.
+pub fn pod(name: &str, index: i32) -> PodFacts {
+    PodFacts {
+        name: format!("web-{name}-abcd{index}"),
+        uid: PodUid::new(format!("{name}/{index}")),
+        owner: ReplicaSetUid::new(format!("uid-{name}")),
+        ready: true,
+        leaving: false,
+        unschedulable: false,
+        failure: None,
+    }
+}
+
+/// A pod that crashes.
+pub fn crashing(name: &str, index: i32) -> PodFacts {
+    let failure = Failure::CrashLoop { container: "web".into(), exit_code: Some(1), restarts: 3 };
+    PodFacts { ready: false, failure: Some(failure), ..pod(name, index) }
+}
+
+/// A Deployment of three replicas whose live template is `live`.
+pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
+    let pods = revisions.iter().flat_map(|one| (0..one.replicas).map(|index| pod(one.fingerprint.as_str(), index)));
+    Workload {
+        uid: WorkloadUid::new("uid"),
+        generation: 1,
+        observed_generation: 1,
+        live: version(live),
+        images: vec![format!("registry.example/web:{live}")],
+        replicas: 3,
+        paused: false,
+        updated: 3,
+        available: 3,
+        total: 3,
+        progress_deadline_exceeded: None,
+        pods: pods.collect(),
+        revisions,
+        owners: Vec::new(),
+        helm_release: None,
+        said: Said::default(),
+    }
+}
+
+/// `v1` runs, complete.
+pub fn complete_v1() -> Workload {
+    workload("v1", vec![revision("v1", 1, 3, 3)])
+}
+
+/// `v2` is being rolled out: one new pod beside three old ones.
+pub fn rolling_v2() -> Workload {
+    workload("v2", vec![revision("v1", 1, 3, 3), revision("v2", 2, 1, 0)])
+}
+
+/// `v2` is rolled out.
+pub fn complete_v2() -> Workload {
+    workload("v2", vec![revision("v1", 1, 0, 0), revision("v2", 2, 3, 3)])
+}
+
+/// A result of the check `errors`.
+pub fn errors(verdict: Verdict, why: Why) -> CheckResult {
+    CheckResult {
+        name: "errors".into(),
+        severity: Severity::Critical,
+        verdict,
+        why,
+        unit: Unit::Share,
+        value: Some(0.2),
+        limit: Some(0.05),
+        baseline: None,
+        requests: Some(100),
+        bad: Some(20),
+        in_a_row: 3,
+        window: Some((at(0), at(10))),
+        first_bad: Some(at(0)),
+        covered: SignedDuration::from_secs(60),
+        message: "told".into(),
+    }
+}
+
+/// All is well.
+pub fn passing() -> CheckResult {
+    errors(Verdict::Passing, Why::WithinLimit)
+}
+
+/// A breach.
+pub fn breached() -> CheckResult {
+    errors(Verdict::Breached, Why::OutsideLimit)
+}
+
+/// A revision as it is remembered.
+pub fn reference(name: &str) -> RevisionRef {
+    RevisionRef {
+        fingerprint: version(name),
+        replica_set: format!("web-{name}"),
+        replica_set_uid: ReplicaSetUid::new(format!("uid-{name}")),
+        images: vec![format!("registry.example/web:{name}")],
+        snapshot: String::new(),
+    }
+}

@@ -1,0 +1,32 @@
+//! Asks Prometheus, and turns every answer into a typed outcome.
+//!
+//! A [`Source`] is one configured server. It answers with raw [`Series`], or with a
+//! [`snapback_core::sample::Missing`] that says why there are none: no failure here is an error that could abort the
+//! caller's work, and none can be mistaken for a reading.
+//!
+//! What to ask comes from two places. [`requests_query`] and [`latency_query`] build queries from [`MetricNames`], and
+//! [`requests`] and [`latencies`] read their answers. A user's own query goes through [`validate`] when it is written,
+//! through [`render`] when it is asked, and through [`to_points`] when it is answered.
+
+mod config;
+mod counters;
+mod credentials;
+mod envelope;
+mod names;
+mod own_query;
+mod query;
+mod secret;
+mod source;
+mod syntax;
+mod transport;
+
+pub use config::{AuthConfig, BasicConfig, HeaderValueConfig, SourceConfig, TlsConfig};
+pub use counters::{latencies, requests};
+pub use credentials::CredentialsError;
+pub use envelope::Series;
+pub use names::{CompiledNames, MetricNames, NamesError, Preset};
+pub use own_query::{PLACEHOLDERS, QueryTextError, Values, render, to_points, validate};
+pub use query::{latency_query, owner_of_pod, pods_pattern, requests_query};
+pub use secret::SecretError;
+pub use source::{Source, SourceError};
+pub use transport::TransportError;

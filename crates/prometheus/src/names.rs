@@ -1,0 +1,173 @@
+//! What an application calls its metrics.
+
+use regex::Regex;
+use thiserror::Error;
+
+/// The metrics and labels that the built-in checks ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricNames {
+    /// A counter of requests.
+    pub requests: String,
+    /// Its label with the status code.
+    pub code_label: String,
+    /// A regular expression of the codes that are errors; must match the whole code.
+    pub error_codes: String,
+    /// The buckets of a classic histogram of request durations. Its `+Inf` bucket is also the count.
+    pub latency_bucket: String,
+    /// The label with the namespace.
+    pub namespace_label: String,
+    /// The label with the pod's name.
+    pub pod_label: String,
+    /// How many seconds one unit of the histogram's bounds is: 1 for seconds, 0.001 for milliseconds.
+    pub unit_seconds: f64,
+}
+
+/// A family of applications whose metrics have the same names.
+///
+/// A new family (Istio, Linkerd, an ingress controller) is one more variant, one more row of [`Preset::names`], and
+/// nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// The names that most Prometheus client libraries give: `http_requests_total`.
+    HttpServer,
+    /// OpenTelemetry's semantic conventions for HTTP servers, as Prometheus names them.
+    OpenTelemetry,
+}
+
+impl Preset {
+    /// All presets.
+    pub const ALL: [Self; 2] = [Self::HttpServer, Self::OpenTelemetry];
+
+    /// The names that the family uses.
+    pub fn names(self) -> MetricNames {
+        let (requests, code_label, latency_bucket) = match self {
+            Self::HttpServer => ("http_requests_total", "code", "http_request_duration_seconds_bucket"),
+            Self::OpenTelemetry => (
+                "http_server_request_duration_seconds_count",
+                "http_response_status_code",
+                "http_server_request_duration_seconds_bucket",
+            ),
+        };
+        MetricNames {
+            requests: requests.to_owned(),
+            code_label: code_label.to_owned(),
+            error_codes: "5..".to_owned(),
+            latency_bucket: latency_bucket.to_owned(),
+            namespace_label: "namespace".to_owned(),
+            pod_label: "pod".to_owned(),
+            unit_seconds: 1.0,
+        }
+    }
+}
+
+impl From<Preset> for MetricNames {
+    fn from(preset: Preset) -> Self {
+        preset.names()
+    }
+}
+
+/// Why names cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NamesError {
+    /// Not a metric name.
+    #[error("{0} is no metric name: {1:?}")]
+    Metric(&'static str, String),
+    /// Not a label name.
+    #[error("{0} is no label name: {1:?}")]
+    Label(&'static str, String),
+    /// Not a regular expression.
+    #[error("errorCodes is no regular expression: {0:?}")]
+    ErrorCodes(String),
+    /// Not a positive number.
+    #[error("the histogram's unit must be a positive number of seconds")]
+    Unit,
+}
+
+/// Names that were checked, with the regular expression ready for use.
+#[derive(Debug, Clone)]
+pub struct CompiledNames {
+    names: MetricNames,
+    error_codes: Regex,
+}
+
+impl MetricNames {
+    /// Checks the names, so that they can stand in a query.
+    ///
+    /// # Errors
+    /// Names the first that cannot.
+    pub fn compile(self) -> Result<CompiledNames, NamesError> {
+        for (field, name) in [("requests", &self.requests), ("latencyBucket", &self.latency_bucket)] {
+            if !is_name(name, true) {
+                return Err(NamesError::Metric(field, name.clone()));
+            }
+        }
+        for (field, name) in
+            [("codeLabel", &self.code_label), ("namespaceLabel", &self.namespace_label), ("podLabel", &self.pod_label)]
+        {
+            if !is_name(name, false) {
+                return Err(NamesError::Label(field, name.clone()));
+            }
+        }
+        if !(self.unit_seconds.is_finite() && self.unit_seconds > 0.0) {
+            return Err(NamesError::Unit);
+        }
+        // Compiled alone first: a stray parenthesis must not become well-formed by the anchors around it.
+        let wrong = |_| NamesError::ErrorCodes(self.error_codes.clone());
+        Regex::new(&self.error_codes).map_err(wrong)?;
+        let error_codes = Regex::new(&format!("^(?:{})$", self.error_codes)).map_err(wrong)?;
+        Ok(CompiledNames { names: self, error_codes })
+    }
+}
+
+impl CompiledNames {
+    /// The names.
+    pub fn names(&self) -> &MetricNames {
+        &self.names
+    }
+
+    /// Whether a status code is an error.
+    pub fn is_error(&self, code: &str) -> bool {
+        self.error_codes.is_match(code)
+    }
+}
+
+/// Prometheus' classic names. Those in quotes (`{"http.requests"}`) are not supported: no preset needs them.
+fn is_name(text: &str, colons: bool) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colons && c == ':');
+    text.starts_with(|c: char| fits(c) && !c.is_ascii_digit()) && text.chars().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_compiles() {
+        for preset in Preset::ALL {
+            assert!(preset.names().compile().is_ok(), "{preset:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_code_must_match_as_a_whole() {
+        let names = Preset::HttpServer.names().compile().unwrap();
+        assert!(names.is_error("503"));
+        assert!(!names.is_error("1503") && !names.is_error("5030") && !names.is_error("200"));
+        let either = MetricNames { error_codes: "5..|429".to_owned(), ..Preset::HttpServer.names() }.compile().unwrap();
+        assert!(either.is_error("429") && !either.is_error("4290"));
+    }
+
+    #[test]
+    fn names_that_would_change_the_query_are_refused() {
+        let base = || Preset::HttpServer.names();
+        let refused = |names: MetricNames| names.compile().unwrap_err();
+        let metric = MetricNames { requests: "up} or vector(1".to_owned(), ..base() };
+        assert!(matches!(refused(metric), NamesError::Metric("requests", _)));
+        let label = MetricNames { pod_label: "pod:name".to_owned(), ..base() };
+        assert!(matches!(refused(label), NamesError::Label("podLabel", _)));
+        let codes = MetricNames { error_codes: "5..)|(".to_owned(), ..base() };
+        assert!(matches!(refused(codes), NamesError::ErrorCodes(_)));
+        let unit = MetricNames { unit_seconds: 0.0, ..base() };
+        assert_eq!(refused(unit), NamesError::Unit);
+    }
+}

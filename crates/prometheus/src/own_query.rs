@@ -1,0 +1,229 @@
+//! A user's own PromQL: its placeholders, its checks, and its answer.
+
+use std::fmt::Write;
+
+use promql_parser::parser::{parse, value::ValueType};
+use snapback_core::sample::{Answer, Missing, Point};
+use thiserror::Error;
+
+use crate::envelope::Series;
+use crate::query::quoted;
+use crate::syntax;
+
+/// What may stand between `{{` and `}}`.
+pub const PLACEHOLDERS: [&str; 3] = ["namespace", "target", "pods"];
+
+/// What takes the place of the placeholders.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a> {
+    /// The target's namespace.
+    pub namespace: &'a str,
+    /// The target's name.
+    pub target: &'a str,
+    /// The pods of one revision, as [`crate::pods_pattern`] writes them: already escaped.
+    pub pods: &'a str,
+}
+
+/// Why a query cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum QueryTextError {
+    /// A placeholder that does not exist.
+    #[error("{{{{ {name} }}}} is no placeholder; known are {}", known())]
+    UnknownPlaceholder {
+        /// What it says.
+        name: String,
+    },
+    /// A placeholder without an end.
+    #[error("at character {position}: {{{{ without }}}}")]
+    Unclosed {
+        /// The first of its braces, counted from 1.
+        position: usize,
+    },
+    /// Not PromQL.
+    #[error("at character {position}: {problem}")]
+    Syntax {
+        /// Where, in characters of the text as written, counted from 1.
+        position: usize,
+        /// What is wrong, in one line.
+        problem: String,
+    },
+    /// PromQL that gives something else than numbers of one instant.
+    #[error("the query returns a {0}; it must return an instant vector or a scalar")]
+    Returns(&'static str),
+}
+
+fn known() -> String {
+    PLACEHOLDERS.map(|name| format!("{{{{ {name} }}}}")).join(", ")
+}
+
+/// Puts the values in place of the placeholders.
+///
+/// # Errors
+/// [`QueryTextError::UnknownPlaceholder`] and [`QueryTextError::Unclosed`].
+pub fn render(text: &str, values: &Values<'_>) -> Result<String, QueryTextError> {
+    Ok(substitute(text, values)?.text)
+}
+
+/// Checks a query with placeholders, without asking anyone.
+///
+/// # Errors
+/// The first thing that is wrong, with its position in `text`.
+pub fn validate(text: &str) -> Result<(), QueryTextError> {
+    let sample = Values { namespace: "sample", target: "sample", pods: "(sample-7d9f)-[a-z0-9]{5}" };
+    let rendered = substitute(text, &sample)?;
+    let parsed = parse(&rendered.text).map_err(|message| {
+        let (at, problem) = syntax::explain(&rendered.text, &message);
+        QueryTextError::Syntax { position: position(text, rendered.original(at)), problem }
+    })?;
+    match parsed.value_type() {
+        ValueType::Vector | ValueType::Scalar => Ok(()),
+        ValueType::Matrix => Err(QueryTextError::Returns("range vector")),
+        ValueType::String => Err(QueryTextError::Returns("string")),
+    }
+}
+
+/// The answer to a user's own query: one series of finite values.
+///
+/// # Errors
+/// [`Missing::Empty`] without series or samples, [`Missing::ManySeries`] with several series, and
+/// [`Missing::NotANumber`] if no value is finite.
+pub fn to_points(series: Vec<Series>) -> Answer<Vec<Point>> {
+    let count = series.len();
+    let mut series = series.into_iter();
+    let (Some(one), None) = (series.next(), series.next()) else {
+        return Err(if count == 0 { Missing::Empty } else { Missing::ManySeries(count) });
+    };
+    if one.points.is_empty() {
+        return Err(Missing::Empty);
+    }
+    let points: Vec<Point> =
+        one.points.into_iter().filter(|(_, value)| value.is_finite()).map(|(at, value)| Point { at, value }).collect();
+    if points.is_empty() { Err(Missing::NotANumber) } else { Ok(points) }
+}
+
+/// A text with values in place of placeholders.
+struct Rendered {
+    text: String,
+    /// Of each placeholder: where its value starts and ends, and where it stood and ended itself. In bytes.
+    moved: Vec<((usize, usize), (usize, usize))>,
+}
+
+impl Rendered {
+    /// Where a byte of the rendered text comes from.
+    fn original(&self, at: usize) -> usize {
+        let before = self.moved.iter().take_while(|((start, _), _)| *start <= at).last();
+        match before {
+            None => at,
+            Some(((_, end), (from, _))) if at < *end => *from,
+            Some(((_, end), (_, to))) => to + (at - end),
+        }
+    }
+}
+
+fn substitute(text: &str, values: &Values<'_>) -> Result<Rendered, QueryTextError> {
+    let mut rendered = Rendered { text: String::with_capacity(text.len()), moved: Vec::new() };
+    let (mut rest, mut at) = (text, 0);
+    while let Some((before, after)) = rest.split_once("{{") {
+        let from = at + before.len();
+        let Some((inside, next)) = after.split_once("}}") else {
+            return Err(QueryTextError::Unclosed { position: position(text, from) });
+        };
+        rendered.text.push_str(before);
+        let start = rendered.text.len();
+        match inside.trim() {
+            "namespace" => rendered.text.push_str(&quoted(values.namespace)),
+            "target" => rendered.text.push_str(&quoted(values.target)),
+            "pods" => rendered.text.push_str(values.pods),
+            name => return Err(QueryTextError::UnknownPlaceholder { name: shown(name) }),
+        }
+        at = from + 2 + inside.len() + 2;
+        rendered.moved.push(((start, rendered.text.len()), (from, at)));
+        rest = next;
+    }
+    rendered.text.push_str(rest);
+    Ok(rendered)
+}
+
+/// A stranger's text, short and in one line.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(40) {
+        // Writing to a string cannot fail.
+        let _ = if c.is_control() { write!(shown, " ") } else { write!(shown, "{c}") };
+    }
+    shown
+}
+
+/// The number of the character at a byte, counted from 1.
+fn position(text: &str, byte: usize) -> usize {
+    1 + text.char_indices().take_while(|(at, _)| *at < byte).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use std::collections::BTreeMap;
+
+    const VALUES: Values<'_> = Values { namespace: "shop", target: "checkout", pods: "(checkout-7d9f)-[a-z0-9]{5}" };
+
+    fn series(values: &[f64]) -> Series {
+        let points = (0i64..).zip(values).map(|(at, value)| (Timestamp::from_second(at).unwrap(), *value)).collect();
+        Series { labels: BTreeMap::new(), points }
+    }
+
+    #[test]
+    fn placeholders_become_values() {
+        let text = r#"sum(up{namespace="{{ namespace }}",app='{{target}}',pod=~"{{ pods }}"})"#;
+        assert_eq!(
+            render(text, &VALUES).unwrap(),
+            r#"sum(up{namespace="shop",app='checkout',pod=~"(checkout-7d9f)-[a-z0-9]{5}"})"#
+        );
+        assert_eq!(validate(text), Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_named_with_the_known_ones() {
+        let error = validate("up{pod=\"{{ pod }}\"}").unwrap_err().to_string();
+        assert_eq!(error, "{{ pod }} is no placeholder; known are {{ namespace }}, {{ target }}, {{ pods }}");
+        assert_eq!(validate("up{a=\"{{ pods\"}"), Err(QueryTextError::Unclosed { position: 7 }));
+    }
+
+    #[test]
+    fn an_error_tells_the_position_in_the_text_as_written() {
+        for (text, position, word) in [
+            (r#"sum(up{namespace="{{ namespace }}"})) "#, 37, ")"),
+            (r#"sum(up{namespace="{{ namespace }}"}"#, 4, "never closed"),
+            (r#"up{namespace="{{ namespace }}"} +"#, 34, "ends"),
+            (r#"up{pod=~"{{ pods }}"} up"#, 23, "up"),
+            ("sum(rate(x))", 5, "matrix"),
+            ("nosuch(x)", 1, "nosuch"),
+            ("é > 1", 1, ""),
+            ("", 1, ""),
+        ] {
+            let Err(QueryTextError::Syntax { position: found, problem }) = validate(text) else { panic!("{text}") };
+            assert_eq!(found, position, "{text}: {problem}");
+            assert!(problem.contains(word) && !problem.contains('\n'), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn only_numbers_of_an_instant_will_do() {
+        for text in ["up", "1", "scalar(up)", "rate(up[5m])", "vector(1) > bool 2", "sum(up) or vector(0)"] {
+            assert_eq!(validate(text), Ok(()), "{text}");
+        }
+        assert_eq!(validate("up[5m]"), Err(QueryTextError::Returns("range vector")));
+        assert_eq!(validate("rate(up[5m])[1h:1m]"), Err(QueryTextError::Returns("range vector")));
+        assert_eq!(validate(r#""text""#), Err(QueryTextError::Returns("string")));
+    }
+
+    #[test]
+    fn one_series_of_numbers_is_an_answer_and_nothing_else_is() {
+        assert_eq!(to_points(Vec::new()), Err(Missing::Empty));
+        assert_eq!(to_points(vec![series(&[])]), Err(Missing::Empty));
+        assert_eq!(to_points(vec![series(&[1.0]), series(&[2.0])]), Err(Missing::ManySeries(2)));
+        assert_eq!(to_points(vec![series(&[f64::NAN, f64::INFINITY])]), Err(Missing::NotANumber));
+        let points = to_points(vec![series(&[1.0, f64::NAN, 3.0])]).unwrap();
+        assert_eq!(points.iter().map(|point| point.value).collect::<Vec<_>>(), [1.0, 3.0]);
+    }
+}

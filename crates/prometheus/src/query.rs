@@ -1,0 +1,181 @@
+//! The queries of the built-in checks, and whose pod a pod is.
+//!
+//! A pod is recognised by its name: that of its ReplicaSet, a dash, and five random characters. The API server cuts
+//! the name with the dash to 58 characters before it adds the random ones. The hash of a ReplicaSet whose name is
+//! longer is then cut too, and two revisions can share a prefix: such pods are nobody's.
+
+use std::fmt::Write;
+
+use crate::names::MetricNames;
+
+/// The longest name that `generateName` makes (63), without the random characters.
+const MAX_BASE: usize = 58;
+const RANDOM: usize = 5;
+
+/// Cumulative counts of requests by pod and status code, of the pods of the given ReplicaSets.
+///
+/// The names must have passed [`MetricNames::compile`]. Without ReplicaSets the query matches no pod.
+pub fn requests_query(names: &MetricNames, namespace: &str, replica_sets: &[String]) -> String {
+    by_pod(names, &names.requests, &names.code_label, namespace, replica_sets)
+}
+
+/// Cumulative buckets of request durations by pod, of the pods of the given ReplicaSets.
+///
+/// The names must have passed [`MetricNames::compile`]. Without ReplicaSets the query matches no pod.
+pub fn latency_query(names: &MetricNames, namespace: &str, replica_sets: &[String]) -> String {
+    by_pod(names, &names.latency_bucket, "le", namespace, replica_sets)
+}
+
+/// A regular expression of the names of the pods of the given ReplicaSets, escaped for use inside a PromQL string.
+///
+/// For Kubernetes names it holds neither backslashes nor quotes, so it means the same in all three kinds of strings.
+pub fn pods_pattern(replica_sets: &[String]) -> String {
+    let bases: Vec<&str> = replica_sets.iter().map(|name| name.get(..MAX_BASE).unwrap_or(name)).collect();
+    // The dash stands outside the alternatives, as one would write it, unless a name lost its own.
+    let cut = replica_sets.iter().any(|name| name.len() >= MAX_BASE);
+    let alternatives: Vec<String> = replica_sets
+        .iter()
+        .zip(bases)
+        .map(|(name, base)| if cut && name.len() < MAX_BASE { pattern(&format!("{base}-")) } else { pattern(base) })
+        .collect();
+    let dash = if cut { "" } else { "-" };
+    quoted(&format!("({}){dash}[a-z0-9]{{{RANDOM}}}", alternatives.join("|")))
+}
+
+/// The ReplicaSet that a pod belongs to by its name, or `None` if it is none of the given or cannot be told.
+pub fn owner_of_pod<'a>(pod: &str, replica_sets: &'a [String]) -> Option<&'a str> {
+    let owners: Vec<&str> = replica_sets.iter().map(String::as_str).filter(|owner| is_pod_of(pod, owner)).collect();
+    let longest = owners.iter().map(|owner| owner.len().min(MAX_BASE)).max()?;
+    let mut best = owners.into_iter().filter(|owner| owner.len().min(MAX_BASE) == longest);
+    let owner = best.next()?;
+    best.all(|other| other == owner).then_some(owner)
+}
+
+fn is_pod_of(pod: &str, replica_set: &str) -> bool {
+    let rest = match replica_set.get(..MAX_BASE) {
+        Some(base) => pod.strip_prefix(base),
+        None => pod.strip_prefix(replica_set).and_then(|rest| rest.strip_prefix('-')),
+    };
+    rest.is_some_and(|rest| rest.len() == RANDOM && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()))
+}
+
+fn by_pod(names: &MetricNames, metric: &str, label: &str, namespace: &str, replica_sets: &[String]) -> String {
+    let (pod, namespace_label) = (&names.pod_label, &names.namespace_label);
+    let (namespace, pods) = (quoted(namespace), pods_pattern(replica_sets));
+    format!(r#"sum by ({pod}, {label}) ({metric}{{{namespace_label}="{namespace}",{pod}=~"{pods}"}})"#)
+}
+
+/// A regular expression that matches the text itself. A dot becomes `[.]`, which needs no backslash.
+fn pattern(text: &str) -> String {
+    text.split('.').map(|part| regex::escape(part).replace(r"\-", "-")).collect::<Vec<_>>().join("[.]")
+}
+
+/// The inside of a PromQL string in double quotes.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            c if c.is_control() => {
+                // Writing to a string cannot fail.
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Preset;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_queries_read_as_a_person_would_write_them() {
+        let sets = names(&["checkout-7d9f", "checkout-5c4b"]);
+        assert_eq!(
+            requests_query(&Preset::HttpServer.names(), "shop", &sets),
+            r#"sum by (pod, code) (http_requests_total{namespace="shop",pod=~"(checkout-7d9f|checkout-5c4b)-[a-z0-9]{5}"})"#
+        );
+        assert_eq!(
+            latency_query(&Preset::OpenTelemetry.names(), "shop", &sets[..1]),
+            r#"sum by (pod, le) (http_server_request_duration_seconds_bucket{namespace="shop",pod=~"(checkout-7d9f)-[a-z0-9]{5}"})"#
+        );
+    }
+
+    #[test]
+    fn every_built_query_parses() {
+        for preset in Preset::ALL {
+            for sets in [names(&[]), names(&["a.b-7d9f"]), names(&[&"x".repeat(60), "web-1"])] {
+                for query in
+                    [requests_query(&preset.names(), "shop", &sets), latency_query(&preset.names(), "shop", &sets)]
+                {
+                    assert!(promql_parser::parser::parse(&query).is_ok(), "{query}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_replica_set_of_60_characters_loses_its_end_and_its_dash() {
+        let long = format!("{}-7d9f8c6b5a", "x".repeat(49));
+        assert_eq!(long.len(), 60);
+        let base = &long[..58];
+        assert_eq!(pods_pattern(std::slice::from_ref(&long)), format!("({base})[a-z0-9]{{5}}"));
+        assert_eq!(pods_pattern(&[long.clone(), "web-1".to_owned()]), format!("({base}|web-1-)[a-z0-9]{{5}}"));
+        assert_eq!(owner_of_pod(&format!("{base}abcde"), std::slice::from_ref(&long)), Some(long.as_str()));
+    }
+
+    #[test]
+    fn the_longest_name_that_keeps_its_dash_has_57_characters() {
+        for (length, dash) in [(57, "-"), (58, "")] {
+            let name = "x".repeat(length);
+            let pod = format!("{name}{dash}abcde");
+            assert_eq!(pod.len(), 63);
+            let pattern = regex::Regex::new(&format!("^(?:{})$", pods_pattern(std::slice::from_ref(&name)))).unwrap();
+            assert!(pattern.is_match(&pod), "{length}");
+            assert_eq!(owner_of_pod(&pod, std::slice::from_ref(&name)), Some(name.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_dot_matches_only_a_dot_without_a_backslash() {
+        let pattern = pods_pattern(&names(&["a.b-7d9f"]));
+        assert_eq!(pattern, "(a[.]b-7d9f)-[a-z0-9]{5}");
+        assert!(!regex::Regex::new(&pattern).unwrap().is_match("axb-7d9f-abcde"));
+    }
+
+    #[test]
+    fn what_could_end_a_string_is_escaped() {
+        assert_eq!(quoted("a\"b\\c\nd\t"), r#"a\"b\\c\nd\u0009"#);
+    }
+
+    #[test]
+    fn a_pod_belongs_to_the_replica_set_whose_name_it_carries() {
+        let sets = names(&["web-7d9f", "web-7d9f-abcde"]);
+        for (pod, owner) in [
+            ("web-7d9f-abcde", Some("web-7d9f")),
+            ("web-7d9f-abcde-fghij", Some("web-7d9f-abcde")),
+            ("web-7d9f-abcd", None),
+            ("web-7d9f-ABCDE", None),
+            ("web-7d9fabcde", None),
+            ("other-7d9f-abcde", None),
+        ] {
+            assert_eq!(owner_of_pod(pod, &sets), owner, "{pod}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_could_be_of_two_revisions_is_nobodys() {
+        let deployment = "x".repeat(58);
+        let sets = names(&[&format!("{deployment}-7d9f"), &format!("{deployment}-5c4b")]);
+        assert_eq!(owner_of_pod(&format!("{deployment}abcde"), &sets), None);
+    }
+}

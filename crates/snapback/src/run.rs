@@ -1,0 +1,63 @@
+//! `snapback run`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use snapback_controller::config::OperatorConfig;
+use snapback_controller::run::{Options, run as operate};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The operator's configuration file. Without one there is no metrics source: only the pods are judged.
+    #[arg(long, env = "SNAPBACK_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, env = "SNAPBACK_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// What is logged, as in RUST_LOG.
+    #[arg(long, env = "SNAPBACK_LOG", default_value = "info,kube_client=warn,kube_runtime=warn")]
+    log: String,
+}
+
+pub(crate) fn run(arguments: &Run) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(EnvFilter::try_new(&arguments.log).context("--log")?)
+        .init();
+    let config = match &arguments.config {
+        Some(path) => OperatorConfig::load(path)?,
+        None => OperatorConfig::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let mut kubernetes =
+            kube::Config::infer().await.context("cannot find a cluster: neither a kubeconfig nor a service account")?;
+        // Every request has a bound of its own; replays behind our back would outlast it.
+        kubernetes.default_retry = false;
+        let client = kube::Client::try_from(kubernetes)?;
+        let options = Options {
+            config,
+            listen: arguments.listen,
+            instance: std::env::var("POD_NAME").ok().or_else(|| std::env::var("HOSTNAME").ok()),
+            clock: Arc::new(jiff::Timestamp::now),
+        };
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), sources = options.config.sources.len(), "starting");
+        operate(client, options, stop).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,227 @@
+//! The server: one service, one store.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::{FutureExt, future};
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::fault::{Fault, Faults};
+use crate::route::{Call, Verb};
+use crate::store::{Refusal, Store, not_found};
+use crate::{watch, workloads};
+
+/// What is answered: one piece, or an endless stream.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+pub(crate) struct Inner {
+    store: Mutex<Store>,
+    faults: Mutex<Faults>,
+    calls: Mutex<Vec<Call>>,
+    pub(crate) changed: tokio::sync::watch::Sender<u64>,
+    clock: Clock,
+}
+
+impl Inner {
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fake API server. Clones share one state.
+#[derive(Clone)]
+pub struct FakeApi(Arc<Inner>);
+
+impl FakeApi {
+    /// An empty cluster, with this clock.
+    pub fn new(clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            store: Mutex::default(),
+            faults: Mutex::default(),
+            calls: Mutex::default(),
+            changed: tokio::sync::watch::channel(0).0,
+            clock,
+        }))
+    }
+
+    /// A client of its own: a fault that kills it leaves other clients alive.
+    pub fn client(&self) -> Client {
+        let inner = Arc::clone(&self.0);
+        let dead = Arc::new(AtomicBool::new(false));
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let (inner, dead) = (Arc::clone(&inner), Arc::clone(&dead));
+            async move { answer(inner, dead, request).await }.boxed()
+        });
+        Client::new(service, "default")
+    }
+
+    /// The first request from now on that matches fails like this.
+    pub fn fault(&self, matches: impl Fn(&Call) -> bool + Send + 'static, fault: Fault) {
+        self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).add(Box::new(matches), fault);
+    }
+
+    /// Faults that no request has met.
+    pub fn faults_left(&self) -> usize {
+        self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).left()
+    }
+
+    /// Every request so far, those that failed too.
+    pub fn calls(&self) -> Vec<Call> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An object as it is.
+    pub fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.0.store().get(resource, namespace, name).cloned()
+    }
+
+    /// All objects of a kind in a namespace.
+    pub fn objects(&self, resource: &str, namespace: &str) -> Vec<Value> {
+        self.0.store().list(resource, namespace, "")
+    }
+
+    /// Applies an object as a user would: creates it, or replaces all but its status.
+    pub fn apply(&self, api_version: &str, resource: &str, object: &Value) {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let call = Call {
+            verb: Verb::Update,
+            resource: resource.to_owned(),
+            api_version: api_version.to_owned(),
+            namespace: text("namespace"),
+            name: text("name"),
+            subresource: String::new(),
+            selector: String::new(),
+            since: 0,
+            dry_run: false,
+            manager: "user".to_owned(),
+            metadata_only: false,
+        };
+        let known = self.object(resource, &call.namespace, &call.name);
+        let done = match known {
+            None => carry_out(&self.0, &Call { verb: Verb::Create, ..call }, "", object.to_string().as_bytes()),
+            Some(known) => {
+                let mut next = known;
+                json_patch::merge(&mut next, object);
+                next["spec"] = object["spec"].clone();
+                carry_out(&self.0, &call, "", next.to_string().as_bytes())
+            }
+        };
+        done.expect("the user's object is accepted");
+    }
+
+    /// Deletes an object as a user would.
+    pub fn delete(&self, api_version: &str, resource: &str, namespace: &str, name: &str) {
+        let root = if api_version.contains('/') { "apis" } else { "api" };
+        let request = Request::delete(format!("/{root}/{api_version}/namespaces/{namespace}/{resource}/{name}"));
+        let call = Call::parse(&request.body(()).expect("a request")).expect("a known path");
+        carry_out(&self.0, &call, "", b"").expect("there is such an object");
+    }
+}
+
+async fn answer(
+    inner: Arc<Inner>,
+    dead: Arc<AtomicBool>,
+    request: Request<kube::client::Body>,
+) -> Result<Response<Body>, std::io::Error> {
+    let Some(call) = Call::parse(&request) else {
+        return Ok(refusal(&(404, "NotFound", request.uri().to_string())));
+    };
+    if dead.load(Ordering::Relaxed) {
+        return future::pending().await;
+    }
+    inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
+    let fault = inner.faults.lock().unwrap_or_else(PoisonError::into_inner).take(&call);
+    match fault {
+        Some(Fault::Status(code)) => return Ok(refusal(&(code, "InternalError", "an injected fault".to_owned()))),
+        Some(Fault::Lost) => return Err(lost()),
+        Some(Fault::DiesBefore) => {
+            dead.store(true, Ordering::Relaxed);
+            return future::pending().await;
+        }
+        Some(Fault::AnswerLost | Fault::DiesAfter) | None => {}
+    }
+    let content_type = request.headers().get("content-type").and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
+    let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let response = match carry_out(&inner, &call, &content_type, &body) {
+        Ok(None) => Response::new(watch::body(Arc::clone(&inner), &call)),
+        Ok(Some(value)) => Response::new(whole(&value)),
+        Err(refused) => refusal(&refused),
+    };
+    match fault {
+        Some(Fault::AnswerLost) => Err(lost()),
+        Some(Fault::DiesAfter) => {
+            dead.store(true, Ordering::Relaxed);
+            future::pending().await
+        }
+        _ => Ok(response),
+    }
+}
+
+fn lost() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::ConnectionReset, "an injected fault")
+}
+
+/// Carries a request out; `None` is an endless answer.
+fn carry_out(inner: &Inner, call: &Call, content_type: &str, body: &[u8]) -> Result<Option<Value>, Refusal> {
+    let now = (inner.clock)().to_string();
+    let mut store = inner.store();
+    let parsed = |body: &[u8]| -> Result<Value, Refusal> {
+        serde_json::from_slice(body).map_err(|error| (400, "BadRequest", error.to_string()))
+    };
+    let done = match call.verb {
+        Verb::Watch => return Ok(None),
+        Verb::Get => {
+            let found = store.get(&call.resource, &call.namespace, &call.name).ok_or_else(|| not_found(call))?;
+            return Ok(Some(watch::shown(call, found)));
+        }
+        Verb::List => {
+            let found = store.list(&call.resource, &call.namespace, &call.selector);
+            let items: Vec<Value> = found.iter().map(|object| watch::shown(call, object)).collect();
+            let version = store.version().to_string();
+            return Ok(Some(json!({
+                "apiVersion": call.api_version, "kind": "List",
+                "metadata": {"resourceVersion": version}, "items": items
+            })));
+        }
+        Verb::Create => {
+            let object = parsed(body)?;
+            store.create(call, object, &now)?
+        }
+        Verb::Update => {
+            let object = parsed(body)?;
+            store.update(call, object)?
+        }
+        Verb::Patch if call.dry_run => return store.clone().patch(call, content_type, body).map(Some),
+        Verb::Patch => store.patch(call, content_type, body)?,
+        Verb::Delete => store.delete(call)?,
+    };
+    if call.resource == "deployments" {
+        workloads::roll_out(&mut store, &call.namespace, &call.name, &now);
+    }
+    let version = store.version();
+    drop(store);
+    inner.changed.send_replace(version);
+    Ok(Some(done))
+}
+
+fn refusal((code, reason, message): &Refusal) -> Response<Body> {
+    let status = json!({
+        "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message
+    });
+    let response = Response::builder().status(*code).header("content-type", "application/json");
+    response.body(whole(&status)).expect("a response")
+}
+
+fn whole(value: &Value) -> Body {
+    Full::from(value.to_string().into_bytes()).boxed_unsync()
+}

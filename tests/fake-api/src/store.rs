@@ -1,0 +1,179 @@
+//! Objects, their versions, and what happened to them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::route::Call;
+
+/// Why a request is refused: code, reason, message.
+pub(crate) type Refusal = (u16, &'static str, String);
+
+/// An object's place: resource, namespace, name.
+pub(crate) type Key = (String, String, String);
+
+/// What happened, for watches.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) version: u64,
+    pub(crate) kind: &'static str,
+    pub(crate) resource: String,
+    pub(crate) object: Value,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Store {
+    pub(crate) objects: BTreeMap<Key, Value>,
+    pub(crate) log: Vec<Change>,
+    version: u64,
+    uids: u64,
+}
+
+impl Store {
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<&Value> {
+        self.objects.get(&(resource.to_owned(), namespace.to_owned(), name.to_owned()))
+    }
+
+    /// Objects of a kind; in all namespaces if `namespace` is empty.
+    pub(crate) fn list(&self, resource: &str, namespace: &str, selector: &str) -> Vec<Value> {
+        let chosen = self.objects.iter().filter(|((kind, place, _), object)| {
+            kind == resource && (namespace.is_empty() || place == namespace) && selects(selector, object)
+        });
+        chosen.map(|(_, object)| object.clone()).collect()
+    }
+
+    pub(crate) fn create(&mut self, call: &Call, mut object: Value, now: &str) -> Result<Value, Refusal> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let key = (call.resource.clone(), call.namespace.clone(), name.clone());
+        if self.objects.contains_key(&key) {
+            return Err((409, "AlreadyExists", format!("{} {name:?} already exists", call.resource)));
+        }
+        self.uids += 1;
+        let metadata = &mut object["metadata"];
+        metadata["namespace"] = json!(call.namespace);
+        metadata["uid"] = json!(format!("uid{:04}", self.uids));
+        metadata["creationTimestamp"] = json!(now);
+        metadata["generation"] = json!(1);
+        if is_custom(call)
+            && let Some(object) = object.as_object_mut()
+        {
+            object.remove("status");
+        }
+        Ok(self.put(key, object, "ADDED"))
+    }
+
+    /// Replaces an object or its status. With a `resourceVersion`, only that version is replaced.
+    pub(crate) fn update(&mut self, call: &Call, mut object: Value) -> Result<Value, Refusal> {
+        let key = (call.resource.clone(), call.namespace.clone(), call.name.clone());
+        let known = self.objects.get(&key).cloned().ok_or_else(|| not_found(call))?;
+        let wanted = object["metadata"]["resourceVersion"].clone();
+        if wanted.is_string() && wanted != known["metadata"]["resourceVersion"] {
+            return Err((
+                409,
+                "Conflict",
+                "the object has been modified; please apply your changes to the latest version".to_owned(),
+            ));
+        }
+        if object["metadata"]["uid"].is_string() && object["metadata"]["uid"] != known["metadata"]["uid"] {
+            return Err((409, "Conflict", "the UID in the precondition is another".to_owned()));
+        }
+        let mut next = known.clone();
+        if call.subresource == "status" {
+            next["status"] = object["status"].take();
+        } else {
+            let status = known["status"].clone();
+            next = object;
+            for fixed in ["uid", "creationTimestamp", "generation", "namespace"] {
+                next["metadata"][fixed] = known["metadata"][fixed].clone();
+            }
+            if !status.is_null() {
+                next["status"] = status;
+            }
+            if next["spec"] != known["spec"] {
+                next["metadata"]["generation"] =
+                    json!(known["metadata"]["generation"].as_i64().unwrap_or_default() + 1);
+            }
+        }
+        own_template(&known, &mut next, &call.manager);
+        if next == known {
+            return Ok(known);
+        }
+        Ok(self.put(key, next, "MODIFIED"))
+    }
+
+    pub(crate) fn patch(&mut self, call: &Call, content_type: &str, patch: &[u8]) -> Result<Value, Refusal> {
+        let mut object =
+            self.get(&call.resource, &call.namespace, &call.name).cloned().ok_or_else(|| not_found(call))?;
+        let invalid = |error: &dyn std::fmt::Display| (400, "BadRequest", error.to_string());
+        match content_type {
+            "application/json-patch+json" => {
+                let patch: json_patch::Patch = serde_json::from_slice(patch).map_err(|error| invalid(&error))?;
+                json_patch::patch(&mut object, &patch).map_err(|_| {
+                    (422, "Invalid", "the server rejected our request due to an error in our request".to_owned())
+                })?;
+            }
+            "application/merge-patch+json" => {
+                let patch: Value = serde_json::from_slice(patch).map_err(|error| invalid(&error))?;
+                json_patch::merge(&mut object, &patch);
+            }
+            other => return Err((415, "UnsupportedMediaType", other.to_owned())),
+        }
+        self.update(call, object)
+    }
+
+    pub(crate) fn delete(&mut self, call: &Call) -> Result<Value, Refusal> {
+        let key = (call.resource.clone(), call.namespace.clone(), call.name.clone());
+        let mut object = self.objects.remove(&key).ok_or_else(|| not_found(call))?;
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.record("DELETED", &key.0, object.clone());
+        Ok(object)
+    }
+
+    /// Stores an object as it is, under a new version.
+    pub(crate) fn put(&mut self, key: Key, mut object: Value, kind: &'static str) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let resource = key.0.clone();
+        self.objects.insert(key, object.clone());
+        self.record(kind, &resource, object.clone());
+        object
+    }
+
+    fn record(&mut self, kind: &'static str, resource: &str, object: Value) {
+        self.log.push(Change { version: self.version, kind, resource: resource.to_owned(), object });
+    }
+}
+
+pub(crate) fn not_found(call: &Call) -> Refusal {
+    (404, "NotFound", format!("{} {:?} not found", call.resource, call.name))
+}
+
+/// Field ownership, as coarse as it can be: who changes the template owns it, and nobody else does. `user` applies, all
+/// others update.
+fn own_template(before: &Value, object: &mut Value, manager: &str) {
+    if object["spec"]["template"].is_null() || object["spec"]["template"] == before["spec"]["template"] {
+        return;
+    }
+    let operation = if manager == "user" { "Apply" } else { "Update" };
+    object["metadata"]["managedFields"] = json!([{
+        "manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}
+    }]);
+}
+
+fn is_custom(call: &Call) -> bool {
+    call.api_version.starts_with("snapback.dev/")
+}
+
+/// Equality selectors only; that is all that these tests ask with.
+pub(crate) fn selects(selector: &str, object: &Value) -> bool {
+    selector.split(',').filter(|part| !part.is_empty()).all(|part| {
+        let (key, value) = part.split_once('=').expect("only equality selectors are understood");
+        object["metadata"]["labels"][key.trim()] == value.trim_start_matches('=').trim()
+    })
+}

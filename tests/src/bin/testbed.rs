@@ -1,0 +1,117 @@
+//! The test bed on the command line.
+#![allow(clippy::print_stdout, reason = "a command-line tool")]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use snapback_tests::cluster::{Cluster, Nodes, is_root};
+use snapback_tests::{images, manifests, reference, run_dir, say, tools};
+
+#[derive(Parser)]
+#[command(about = "A real Kubernetes on one machine, for demos and tests")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or build every program.
+    Tools,
+    /// Keep a cluster running until Ctrl-C.
+    Cluster {
+        /// With a simulated node (KWOK) instead of a real one: needs no root, and nothing runs in the pods.
+        #[arg(long)]
+        simulated: bool,
+    },
+    /// Show a bad release being undone.
+    Demo,
+    /// Write `deploy/base` from the chart.
+    Manifests,
+    /// Write `docs/api.md` from the types.
+    Reference,
+    /// Remove what killed runs left behind.
+    Gc,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("a TLS provider was installed before ours");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match Arguments::parse().command {
+        Command::Tools => {
+            tools::ensure(&tools::NODE_TOOLS)?;
+            tools::ensure(&tools::SIMULATED_TOOLS)?;
+            say("every program is there");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Cluster { simulated } => {
+            runtime.block_on(cluster(simulated || !is_root())).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Demo => runtime.block_on(async {
+            // The demo's own last line says why it failed.
+            tokio::select! {
+                passed = snapback_tests::demo::run() => Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+                () = snapback_tests::stopped() => anyhow::bail!("stopped; everything was removed"),
+            }
+        }),
+        Command::Manifests => {
+            tools::ensure(&["helm"])?;
+            let path = manifests::write()?;
+            say(&format!("wrote {}", path.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Reference => {
+            say(&format!("wrote {}", reference::write()?.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Gc => {
+            say(&format!("{} leftovers removed", run_dir::collect_garbage()));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn cluster(simulated: bool) -> Result<()> {
+    let stop = snapback_tests::stopped();
+    let start = async {
+        let cluster = Cluster::start(if simulated { Nodes::Simulated } else { Nodes::Real }).await?;
+        if !simulated {
+            for image in images::build(cluster.run_dir().path())? {
+                cluster.import_image(&image)?;
+            }
+        }
+        println!("export KUBECONFIG={}", cluster.kubeconfig.display());
+        println!("export PATH={}:$PATH", tools::link(&cluster.run_dir().path().join("bin"))?.display());
+        if let Some(prometheus) = &cluster.prometheus {
+            println!(
+                "helm install snapback charts/snapback --namespace snapback-system --create-namespace \\\n  \
+                 --set image.repository={},image.tag={} \\\n  \
+                 --set-json 'config.sources=[{{\"name\":\"main\",\"url\":\"{}\"}}]'",
+                images::OPERATOR,
+                images::TAG,
+                prometheus.url
+            );
+        }
+        say("running; Ctrl-C removes everything");
+        std::future::pending::<()>().await;
+        drop(cluster);
+        Ok(())
+    };
+    tokio::select! {
+        result = start => result,
+        () = stop => Ok(()),
+    }
+}

@@ -1,0 +1,188 @@
+//! What is let in, and what the author of the rest is told.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::bed::{Bed, policy};
+
+const TARGET: &str = "targetRef: {kind: Deployment, name: checkout}";
+
+pub(crate) fn minimal(bed: &Bed) -> Result<()> {
+    let manifest = policy("default", "minimal", TARGET);
+    bed.tools.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &manifest)?;
+    let manifest = policy("default", "minimal", "selector: {matchLabels: {app.kubernetes.io/part-of: shop}}");
+    bed.tools.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &manifest).map(drop)
+}
+
+pub(crate) fn checks(bed: &Bed) -> Result<()> {
+    let spec = r#"targetRef: {kind: Deployment, name: checkout}
+mode: Approve
+suspend: false
+soak: {duration: 1h30m, interval: 15s}
+minimumRequests: 200
+onNoData: Pass
+analysis: {method: Consecutive, failures: 5}
+metrics:
+  source: main
+  preset: OpenTelemetry
+  requests: {metric: "http:requests_total", codeLabel: status, errorCodes: "5..|429"}
+  latency: {metric: request_seconds}
+  labels: {namespace: kubernetes_namespace, pod: pod_name}
+checks:
+- {name: errors, errorRate: {max: "0.5%"}}
+- {name: slow, severity: Warning, latency: {quantile: P99, max: 750ms, maxRatio: "1.5"}}
+- {name: crashes, crashRate: {max: "0.25"}}
+- {name: orders, query: {promql: "sum(rate(orders_total[1m]))", min: "80%", of: Baseline}}
+- {name: queue, query: {promql: "max(queue_length)", min: "-1.5", max: "10"}}
+rollback: {deadline: 5m, verify: {duration: 90s}}"#;
+    bed.tools.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &policy("default", "all", spec)).map(drop)
+}
+
+/// A spec, and what the refusal must name: the field, and what to write instead.
+const REFUSED: [(&str, &[&str]); 30] = [
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {max: \"250%\"}}]",
+        &["spec.checks[0].errorRate.max", "must be at most \"100%\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {max: \"5\"}}]",
+        &["spec.checks[0].errorRate.max", "must be at most \"100%\", or 1 as a fraction"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nsoak: {duration: 10s, interval: 30s}",
+        &["spec.soak", "must not have an interval (30s if absent) longer than the duration"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: slow, latency: {maxRatio: twice}}]",
+        &["spec.checks[0].latency.maxRatio", "must be a number such as \"2\""],
+    ),
+    ("mode: Observe", &["must set exactly one of targetRef and selector"]),
+    (
+        "targetRef: {kind: Deployment, name: checkout}\nselector: {matchLabels: {app: checkout}}",
+        &["must set exactly one of targetRef and selector"],
+    ),
+    ("targetRef: {kind: Job, name: checkout}", &["spec.targetRef.kind", "\"Deployment\""]),
+    ("targetRef: {kind: Deployment, name: Check_Out}", &["spec.targetRef.name", "should match"]),
+    ("targetRef: {kind: Deployment}", &["spec.targetRef.name", "Required value"]),
+    ("selector: {}", &["spec.selector", "must name at least one label"]),
+    (
+        "selector: {matchExpressions: [{key: app, operator: In}]}",
+        &["spec.selector.matchExpressions[0]", "must have values with the operators In and NotIn"],
+    ),
+    ("targetRef: {kind: Deployment, name: a}\nmode: Auto", &["spec.mode", "\"Automatic\", \"Approve\", \"Observe\""]),
+    (
+        "targetRef: {kind: Deployment, name: a}\nsoak: {duration: 15 minutes}",
+        &["spec.soak.duration", "must be a duration such as 30s"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nsoak: {duration: \"15\"}",
+        &["spec.soak.duration", "must be a duration such as 30s"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nsoak: {interval: -30s}",
+        &["spec.soak.interval", "must be a duration such as 30s"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nminimumRequests: 0",
+        &["spec.minimumRequests", "greater than or equal to 1"],
+    ),
+    ("targetRef: {kind: Deployment, name: a}\nonNoData: Rollback", &["spec.onNoData", "\"Hold\", \"Pass\""]),
+    ("targetRef: {kind: Deployment, name: a}\nanalysis: {method: Magic}", &["spec.analysis.method", "\"Consecutive\""]),
+    ("targetRef: {kind: Deployment, name: a}\nmetrics: {preset: Nginx}", &["spec.metrics.preset", "\"HttpServer\""]),
+    (
+        "targetRef: {kind: Deployment, name: a}\nmetrics: {requests: {metric: \"a b\"}}",
+        &["spec.metrics.requests.metric", "should match"],
+    ),
+    ("targetRef: {kind: Deployment, name: a}\nchecks: []", &["spec.checks", "at least 1"]),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: one, crashRate: {max: \"1%\"}}, {name: one, crashRate: {max: \"2%\"}}]",
+        &["spec.checks[1]", "Duplicate value"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: apdex}]",
+        &["spec.checks[0]", "must set exactly one of errorRate, latency, crashRate or query"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: two, crashRate: {max: \"1%\"}, errorRate: {max: \"1%\"}}]",
+        &["spec.checks[0]", "must set exactly one of"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {max: five}}]",
+        &["spec.checks[0].errorRate.max", "must be a percentage such as \"5%\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: slow, latency: {quantile: P95}}]",
+        &["spec.checks[0].latency", "must set max, maxRatio or both"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: slow, latency: {quantile: P42, max: 1s}}]",
+        &["spec.checks[0].latency.quantile", "\"P50\", \"P90\", \"P95\", \"P99\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: own, query: {promql: up}}]",
+        &["spec.checks[0].query", "must set min, max or both"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: own, severity: Fatal, query: {promql: up, min: \"1\"}}]",
+        &["spec.checks[0].severity", "\"Critical\", \"Warning\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: own, query: {promql: up, min: \"1,5\"}}]",
+        &["spec.checks[0].query.min", "must be a number such as \"10\""],
+    ),
+];
+
+pub(crate) fn refused(bed: &Bed) -> Result<()> {
+    for (spec, wanted) in REFUSED {
+        let said = bed.refusal(&policy("default", "refused", spec))?;
+        for part in wanted {
+            ensure!(said.contains(part), "{spec}\nthe refusal does not say {part:?}, but:\n{said}");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn unknown_field(bed: &Bed) -> Result<()> {
+    let manifest =
+        policy("default", "unknown", &format!("{TARGET}\nchecks: [{{name: slow, apdex: {{min: \"0.9\"}}}}]"));
+    let said = bed.refusal(&manifest)?;
+    ensure!(said.contains("unknown field \"spec.checks[0].apdex\""), "{said}");
+    Ok(())
+}
+
+const RECORD: &str = r#"apiVersion: snapback.dev/v1alpha1
+kind: Rollback
+metadata: {name: record, namespace: default}
+spec:
+  target: {kind: Deployment, name: nobody, uid: 0a1b2c}
+  from: {fingerprint: aaaa, images: ["shop:v2"]}
+  to: {fingerprint: bbbb, images: ["shop:v1"]}
+  trigger: {type: Manual}
+  requireApproval: true
+  decidedAt: "2026-01-02T03:04:05Z"
+  deadline: 10m
+  verify: {duration: 2m, interval: 30s, minimumRequests: 50}
+"#;
+
+pub(crate) fn record(bed: &Bed) -> Result<()> {
+    bed.tools.apply(RECORD)?;
+    let patch = |spec: &str| {
+        let patch = format!("{{\"spec\":{spec}}}");
+        bed.tools.kubectl(&["patch", "rollback", "record", "--type=merge", "-p", &patch])
+    };
+    for change in [
+        r#"{"target":{"name":"other"}}"#,
+        r#"{"to":{"fingerprint":"cccc"}}"#,
+        r#"{"trigger":{"type":"Policy"}}"#,
+        r#"{"deadline":"20m"}"#,
+        r#"{"requireApproval":false}"#,
+        r#"{"requireApproval":null}"#,
+    ] {
+        let said = format!("{:#}", patch(change).err().with_context(|| format!("{change} was accepted"))?);
+        ensure!(said.contains("only spec.approval may be set"), "{change}: {said}");
+    }
+    patch(r#"{"approval":{"decision":"Rejected","by":"me"}}"#)?;
+    let said =
+        patch(r#"{"approval":{"decision":"Approved","by":"me"}}"#).err().context("a second word was accepted")?;
+    ensure!(format!("{said:#}").contains("the approval was already given"), "{said:#}");
+    bed.tools.kubectl(&["delete", "rollback", "record"]).map(drop)
+}

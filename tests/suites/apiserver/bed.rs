@@ -1,0 +1,167 @@
+//! One control plane for all tests, with the operator in this process under the rights that its chart gives it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
+use snapback_api::v1alpha1::RollbackPolicy;
+use snapback_controller::config::OperatorConfig;
+use snapback_controller::run::{Options, run};
+use snapback_tests::cluster::{Cluster, Nodes};
+use snapback_tests::sample::Tools;
+use snapback_tests::{run_dir, tools};
+use tokio::sync::oneshot;
+
+/// A source that nobody serves: these tests are not about numbers. Many targets are bad here, each on purpose.
+const CONFIG: &str = "apiVersion: config.snapback.dev/v1alpha1
+kind: OperatorConfig
+sources: [{name: main, url: \"http://127.0.0.1:9\", timeout: 1s}]
+limits: {perCluster: 1000, fleetBrake: {targets: 1000}}
+";
+
+pub(crate) struct Bed {
+    running: Mutex<Option<Running>>,
+    pub(crate) client: Client,
+    pub(crate) tools: Tools,
+    runtime: tokio::runtime::Handle,
+}
+
+/// In the order in which it is stopped.
+struct Running {
+    stop: oneshot::Sender<()>,
+    operator: tokio::task::JoinHandle<()>,
+    cluster: Cluster,
+}
+
+impl Bed {
+    pub(crate) async fn start() -> Result<Self> {
+        let cluster = Cluster::start(Nodes::Simulated).await?;
+        let tools = Tools::new(&cluster.kubeconfig);
+        let install = tools.clone();
+        tokio::task::spawn_blocking(move || {
+            let chart = tools::repository().join("charts/snapback");
+            install.helm(&[
+                "install",
+                "snapback",
+                &chart.to_string_lossy(),
+                "--namespace=snapback-system",
+                "--create-namespace",
+            ])?;
+            // The pod would be simulated, and the operator runs here.
+            install.kubectl(&["-n", "snapback-system", "scale", "deploy/snapback", "--replicas=0"])
+        })
+        .await??;
+        let mut read = Kubeconfig::read_from(&cluster.kubeconfig)?;
+        for user in &mut read.auth_infos {
+            if let Some(user) = &mut user.auth_info {
+                user.impersonate = Some("system:serviceaccount:snapback-system:snapback".to_owned());
+            }
+        }
+        let operator =
+            Client::try_from(kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)?;
+        let options = Options {
+            config: OperatorConfig::parse(CONFIG).map_err(anyhow::Error::msg)?,
+            listen: ([127, 0, 0, 1], 0).into(),
+            instance: None,
+            clock: Arc::new(jiff::Timestamp::now),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let operator = tokio::spawn(async move {
+            let stopped = async move { _ = stopped.await };
+            run(operator, options, stopped).await.expect("the operator runs");
+        });
+        Ok(Self {
+            client: cluster.client.clone(),
+            tools,
+            runtime: tokio::runtime::Handle::current(),
+            running: Mutex::new(Some(Running { stop, operator, cluster })),
+        })
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Takes everything down; gives what is still there.
+    pub(crate) fn tear_down(&self) -> Vec<String> {
+        let Some(running) = self.running().take() else { return Vec::new() };
+        _ = running.stop.send(());
+        // Told apart from the runtime: this may be called from one of its own threads.
+        while !running.operator.is_finished() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let folder = running.cluster.run_dir().path().to_path_buf();
+        let made = run_dir::processes(&folder);
+        assert!(!made.is_empty(), "the record of what runs is empty");
+        drop(running.cluster);
+        let mut left = made.into_iter().filter(|record| run_dir::is_alive(record)).collect::<Vec<_>>();
+        left.extend(folder.exists().then(|| folder.display().to_string()));
+        left
+    }
+
+    /// A namespace of a test's own.
+    pub(crate) fn namespace(&self, name: &str) -> Result<String> {
+        self.tools.kubectl(&["create", "namespace", name])?;
+        Ok(name.to_owned())
+    }
+
+    /// Applies a policy named `checkout` with this spec, in flow or block style.
+    pub(crate) fn policy(&self, namespace: &str, name: &str, spec: &str) -> Result<String> {
+        self.tools.apply(&policy(namespace, name, spec))
+    }
+
+    /// What the API server says to a manifest that it must refuse.
+    pub(crate) fn refusal(&self, manifest: &str) -> Result<String> {
+        match self.tools.kubectl_with(&["create", "--dry-run=server", "-f", "-"], manifest) {
+            Ok(_) => bail!("it was accepted:\n{manifest}"),
+            Err(refusal) => Ok(format!("{refusal:#}")),
+        }
+    }
+
+    /// Waits until a policy's status is so.
+    pub(crate) fn until(
+        &self,
+        namespace: &str,
+        name: &str,
+        what: &str,
+        is_so: impl Fn(&RollbackPolicy) -> bool,
+    ) -> Result<RollbackPolicy> {
+        let policies: Api<RollbackPolicy> = Api::namespaced(self.client.clone(), namespace);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let policy = self.wait(policies.get(name))?;
+            let conditions = policy.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+            let wrong = snapback_api::conditions::violations(&conditions);
+            anyhow::ensure!(wrong.is_empty(), "the status breaks its contract: {wrong:?}");
+            if is_so(&policy) {
+                return Ok(policy);
+            }
+            if Instant::now() > deadline {
+                bail!("waited 30 s for {what:?}, but the status is {:#?}", policy.status);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+pub(crate) fn policy(namespace: &str, name: &str, spec: &str) -> String {
+    let spec = spec.trim().replace('\n', "\n  ");
+    format!(
+        "apiVersion: snapback.dev/v1alpha1\nkind: RollbackPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  {spec}\n"
+    )
+}
+
+/// Status, reason and message of a condition, if it speaks of the newest spec.
+pub(crate) fn condition(policy: &RollbackPolicy, type_: &str) -> Option<(String, String, String)> {
+    let found =
+        policy.status.as_ref()?.conditions.iter().find(|condition| {
+            condition.type_ == type_ && condition.observed_generation == policy.metadata.generation
+        })?;
+    Some((found.status.clone(), found.reason.clone(), found.message.clone()))
+}

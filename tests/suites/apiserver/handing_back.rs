@@ -1,0 +1,227 @@
+//! After an undo the next apply of the same tool neither conflicts nor leaves residue: the real tools, on a real API
+//! server. In every cell the live template equals exactly what the tool applied.
+//!
+//! The versions differ in everything that lists by name can differ in: environment, sidecar, volume, labels, ports.
+
+use anyhow::{Context, Result, bail, ensure};
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::Value;
+use snapback_api::v1alpha1::{Rollback, RollbackPhase};
+
+use crate::bed::Bed;
+
+/// Who applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    KubectlClientSide,
+    KubectlServerSide,
+    Helm3,
+    Helm4,
+}
+
+/// A healthy one with a sidecar, a volume and an environment that v2 has not.
+const V1: &str = r#"
+    metadata: {labels: {app: checkout, tier: one}, annotations: {example.com/owner: payments}}
+    spec:
+      containers:
+      - name: app
+        image: shop/checkout:v1
+        env: [{name: KEPT, value: "1"}, {name: CHANGED, value: "1"}, {name: REMOVED, value: "1"}]
+        ports: [{containerPort: 8080}, {containerPort: 9090}]
+        volumeMounts: [{name: cache, mountPath: /cache}]
+      - {name: sidecar, image: "shop/log:v1"}
+      volumes: [{name: cache, emptyDir: {}}]"#;
+
+/// A bad one: its pods crash, by its label.
+const V2: &str = r#"
+    metadata: {labels: {app: checkout, simulated: crash-loop}}
+    spec:
+      priorityClassName: system-cluster-critical
+      containers:
+      - name: app
+        image: shop/checkout:v2
+        env: [{name: KEPT, value: "1"}, {name: CHANGED, value: "2"}, {name: ADDED, value: "2"}]
+        ports: [{containerPort: 8080}]
+        volumeMounts: [{name: scratch, mountPath: /scratch}]
+      volumes: [{name: scratch, emptyDir: {}}]"#;
+
+/// The fix: nothing of what only v1 or only v2 had.
+const V3: &str = r#"
+    metadata: {labels: {app: checkout}}
+    spec:
+      containers:
+      - name: app
+        image: shop/checkout:v3
+        env: [{name: KEPT, value: "1"}, {name: CHANGED, value: "3"}]
+        ports: [{containerPort: 8080}]"#;
+
+fn manifest(namespace: &str, template: &str) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: checkout, namespace: {namespace}}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: checkout}}}}
+  template:{template}
+"
+    )
+}
+
+struct Cell<'a> {
+    bed: &'a Bed,
+    tool: Tool,
+    namespace: String,
+}
+
+impl Cell<'_> {
+    fn apply(&self, template: &str) -> Result<()> {
+        let manifest = manifest(&self.namespace, template);
+        match self.tool {
+            Tool::KubectlClientSide => self.bed.tools.apply(&manifest).map(drop),
+            Tool::KubectlServerSide => {
+                self.bed.tools.kubectl_with(&["apply", "--server-side", "-f", "-"], &manifest).map(drop)
+            }
+            Tool::Helm3 | Tool::Helm4 => {
+                let chart =
+                    std::env::temp_dir().join(format!("snapback-chart-{}-{}", std::process::id(), self.namespace));
+                std::fs::create_dir_all(chart.join("templates"))?;
+                std::fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: checkout\nversion: 0.1.0\n")?;
+                std::fs::write(chart.join("templates/deployment.yaml"), manifest)?;
+                let done = self.helm(&["upgrade", "--install", "checkout", &chart.to_string_lossy()]);
+                _ = std::fs::remove_dir_all(chart);
+                done
+            }
+        }
+    }
+
+    fn helm(&self, arguments: &[&str]) -> Result<()> {
+        let arguments = [arguments, &["--namespace", &self.namespace]].concat();
+        match self.tool {
+            Tool::Helm3 => self.bed.tools.helm3(&arguments).map(drop),
+            _ => self.bed.tools.helm(&arguments).map(drop),
+        }
+    }
+
+    /// Back to v1 in the tool's own way.
+    fn back_to_v1(&self) -> Result<()> {
+        match self.tool {
+            Tool::KubectlClientSide | Tool::KubectlServerSide => self.apply(V1),
+            Tool::Helm3 | Tool::Helm4 => self.helm(&["rollback", "checkout", "1"]),
+        }
+    }
+
+    fn live(&self) -> Result<Value> {
+        let text = self.bed.tools.kubectl(&[
+            "-n",
+            &self.namespace,
+            "get",
+            "deploy",
+            "checkout",
+            "-o",
+            "json",
+            "--show-managed-fields",
+        ])?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The live template is exactly what the API server makes of the manifest.
+    fn is_exactly(&self, what: &str, template: &str) -> Result<()> {
+        let fresh = manifest(&self.namespace, template).replace("name: checkout, namespace", "name: fresh, namespace");
+        let fresh = self.bed.tools.kubectl_with(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &fresh)?;
+        let mut fresh: Value = serde_json::from_str(&fresh)?;
+        let mut live = self.live()?;
+        for object in [&mut fresh, &mut live] {
+            if let Some(metadata) = object["spec"]["template"]["metadata"].as_object_mut() {
+                metadata.retain(|_, value| !value.is_null());
+            }
+        }
+        let (fresh, live) = (&fresh["spec"]["template"], &live["spec"]["template"]);
+        ensure!(fresh == live, "{:?}, {what}: the live template is\n{live:#}\nnot\n{fresh:#}", self.tool);
+        Ok(())
+    }
+
+    fn nothing_of_ours(&self, what: &str) -> Result<()> {
+        let live = self.live()?;
+        let managers = live["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let ours = managers.iter().find(|entry| entry["manager"] == "snapback");
+        ensure!(ours.is_none(), "{:?}, {what}: fields of ours are left: {ours:?}", self.tool);
+        Ok(())
+    }
+}
+
+/// v1 known good, v2 applied, undone and handed back.
+fn undone<'a>(bed: &'a Bed, tool: Tool, suffix: &str) -> Result<(Cell<'a>, Rollback)> {
+    let namespace = bed.namespace(&format!("hand-{}-{suffix}", format!("{tool:?}").to_lowercase()))?;
+    let cell = Cell { bed, tool, namespace };
+    cell.apply(V1)?;
+    bed.tools.kubectl(&["-n", &cell.namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    let spec = "targetRef: {kind: Deployment, name: checkout}\nsoak: {duration: 10s, interval: 1s}\n\
+                checks: [{name: crashes, crashRate: {max: \"50%\"}}]\nrollback: {verify: {duration: 1s}}";
+    bed.policy(&cell.namespace, "checkout", spec)?;
+    bed.until(&cell.namespace, "checkout", "adopted", |policy| {
+        policy.status.iter().flat_map(|status| &status.targets).any(|target| target.known_good.is_some())
+    })?;
+    cell.apply(V2)?;
+    bed.until(&cell.namespace, "checkout", "undone", |policy| {
+        let target = policy.status.as_ref().and_then(|status| status.targets.first());
+        target.is_some_and(|target| target.quarantined.len() == 1 && target.rollback.is_none())
+    })?;
+    let rollbacks: Api<Rollback> = Api::namespaced(bed.client.clone(), &cell.namespace);
+    let rollback = bed.wait(rollbacks.list(&ListParams::default()))?.items.pop().context("no Rollback")?;
+    let status = rollback.status.clone().unwrap_or_default();
+    ensure!(status.phase == Some(RollbackPhase::Succeeded), "{:?}: {}", status.phase, status.message);
+    ensure!(status.timeline.handed_back_at.is_some(), "{tool:?}: not handed back: {:?}", status.conditions);
+    ensure!(serde_json::to_string(&rollback)?.len() < 32 * 1024, "the record is too long");
+    cell.is_exactly("after the undo", V1)?;
+    cell.nothing_of_ours("after the undo")?;
+    Ok((cell, rollback))
+}
+
+fn matrix(bed: &Bed, tool: Tool) -> Result<()> {
+    let (cell, rollback) = undone(bed, tool, "v3")?;
+    let residue =
+        rollback.status.iter().flat_map(|status| &status.conditions).find(|one| one.type_ == "ResidueExpected");
+    match (tool, residue) {
+        (Tool::Helm3, Some(residue)) => {
+            // The one command that it names.
+            let command = residue.message.split('`').nth(1).context("no command")?;
+            ensure!(command == format!("helm rollback checkout --namespace {}", cell.namespace), "{command}");
+            cell.helm(&["rollback", "checkout"])?;
+            cell.is_exactly("after the rollback of the release", V1)?;
+        }
+        (Tool::Helm3, None) => bail!("the residue to come is not told"),
+        (_, Some(residue)) => bail!("{tool:?}: residue is expected without reason: {}", residue.message),
+        (_, None) => {}
+    }
+    cell.apply(V3)?;
+    cell.is_exactly("v3", V3)?;
+    cell.nothing_of_ours("v3")?;
+    cell.back_to_v1()?;
+    cell.is_exactly("v1 again, from v3", V1)?;
+
+    let (cell, _) = undone(bed, tool, "v2")?;
+    if tool == Tool::Helm3 {
+        cell.helm(&["rollback", "checkout"])?;
+    }
+    cell.apply(V2)?;
+    cell.is_exactly("v2 again", V2)?;
+    cell.nothing_of_ours("v2 again")
+}
+
+pub(crate) fn kubectl_client_side(bed: &Bed) -> Result<()> {
+    matrix(bed, Tool::KubectlClientSide)
+}
+
+pub(crate) fn kubectl_server_side(bed: &Bed) -> Result<()> {
+    matrix(bed, Tool::KubectlServerSide)
+}
+
+pub(crate) fn helm3(bed: &Bed) -> Result<()> {
+    matrix(bed, Tool::Helm3)
+}
+
+pub(crate) fn helm4(bed: &Bed) -> Result<()> {
+    matrix(bed, Tool::Helm4)
+}

@@ -1,0 +1,86 @@
+//! The kinds as the API server and kubectl see them.
+
+use anyhow::{Result, ensure};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use serde_json::Value;
+
+use crate::bed::Bed;
+
+const NAMES: [&str; 2] = ["rollbackpolicies.snapback.dev", "rollbacks.snapback.dev"];
+
+pub(crate) fn established(bed: &Bed) -> Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(bed.client.clone());
+    for name in NAMES {
+        let conditions = bed.wait(crds.get(name))?.status.and_then(|status| status.conditions).unwrap_or_default();
+        let is = |type_: &str, status: &str| conditions.iter().any(|one| one.type_ == type_ && one.status == status);
+        ensure!(is("Established", "True") && is("NamesAccepted", "True"), "{name}: {conditions:?}");
+        ensure!(!is("NonStructuralSchema", "True"), "{name}: {conditions:?}");
+    }
+    Ok(())
+}
+
+/// `kubectl explain` must have words for every field, and no field may be a floating-point number or unbounded.
+pub(crate) fn explained(bed: &Bed) -> Result<()> {
+    let told = bed.tools.kubectl(&["explain", "rbp.spec.soak.duration"])?;
+    ensure!(told.contains("Default: 15m"), "{told}");
+    for (name, crd) in snapback_api::crd::all() {
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+        for part in ["spec", "status"] {
+            let mut wrong = Vec::new();
+            walk(&format!("{name} {part}"), &schema[part], &mut wrong);
+            ensure!(wrong.is_empty(), "{wrong:#?}");
+        }
+    }
+    Ok(())
+}
+
+fn walk(path: &str, schema: &Value, wrong: &mut Vec<String>) {
+    // Conditions have the schema of Kubernetes itself.
+    if path.ends_with(".conditions") {
+        return;
+    }
+    if schema["description"].as_str().is_none_or(str::is_empty) && !path.ends_with("[]") && !path.ends_with("{}") {
+        wrong.push(format!("{path}: no description"));
+    }
+    match schema["type"].as_str() {
+        Some("number") => wrong.push(format!("{path}: a number; write a decimal string")),
+        Some("array") if schema["maxItems"].is_null() => wrong.push(format!("{path}: an array without maxItems")),
+        Some("string")
+            if schema["maxLength"].is_null() && schema["enum"].is_null() && schema["format"] != "date-time"
+            // Values of bounded maps are labels; the API server bounds them.
+            && !path.ends_with("{}") =>
+        {
+            wrong.push(format!("{path}: a string without maxLength"));
+        }
+        _ => {}
+    }
+    if schema["format"].as_str().is_some_and(|format| format.starts_with("uint") || format == "double") {
+        wrong.push(format!("{path}: format {} is not one of OpenAPI's", schema["format"]));
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        walk(&format!("{path}.{name}"), property, wrong);
+    }
+    if schema["items"].is_object() {
+        walk(&format!("{path}[]"), &schema["items"], wrong);
+    }
+    if schema["additionalProperties"].is_object() {
+        walk(&format!("{path}{{}}"), &schema["additionalProperties"], wrong);
+    }
+}
+
+pub(crate) fn columns(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("columns")?;
+    bed.policy(&namespace, "checkout", "targetRef: {kind: Deployment, name: checkout}")?;
+    bed.until(&namespace, "checkout", "a summary", |policy| {
+        policy.status.as_ref().is_some_and(|status| status.summary.is_some())
+    })?;
+    let table = bed.tools.kubectl(&["-n", &namespace, "get", "rbp"])?;
+    for column in ["NAME", "TARGET", "PHASE", "WHY", "KNOWN GOOD", "READY"] {
+        ensure!(table.contains(column), "no column {column}:\n{table}");
+    }
+    ensure!(table.lines().all(|line| line.trim_end().len() <= 80), "wider than 80 columns:\n{table}");
+    let all = bed.tools.kubectl(&["-n", &namespace, "get", "snapback"])?;
+    ensure!(all.contains("rollbackpolicy.snapback.dev/checkout"), "the category shows nothing:\n{all}");
+    Ok(())
+}

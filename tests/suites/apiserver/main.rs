@@ -1,0 +1,90 @@
+//! What an API server decides: schemas, admission, manifests, the YAML of the documentation; and what the operator says
+//! of policies that cannot be meant. A real control plane with a simulated node; needs no root.
+#![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test suite")]
+
+mod admission;
+mod bed;
+mod documents;
+mod handing_back;
+mod kinds;
+mod manifests;
+mod operator;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bed::Bed;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
+
+const TESTS: [Test; 24] = [
+    ("a_policy_with_only_a_target_is_accepted", admission::minimal),
+    ("every_kind_of_check_is_accepted", admission::checks),
+    ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
+    ("unknown_fields_are_told_to_the_author", admission::unknown_field),
+    ("a_rollback_is_a_record_and_approved_once", admission::record),
+    ("the_kinds_are_established_and_structural", kinds::established),
+    ("every_field_is_explained", kinds::explained),
+    ("get_tells_the_story_in_80_columns", kinds::columns),
+    ("the_chart_passes_lint_and_its_objects_are_accepted", manifests::chart),
+    ("the_chart_can_be_confined_to_a_namespace", manifests::confined),
+    ("the_kustomize_base_is_the_chart", manifests::base),
+    ("the_published_kinds_are_the_types", manifests::published),
+    ("every_yaml_of_the_documentation_works", documents::all),
+    ("an_absent_target_is_said_and_found_when_it_comes", operator::absent_target),
+    ("an_unknown_source_is_said_with_the_known_ones", operator::unknown_source),
+    ("promql_that_does_not_parse_is_said_with_its_place", operator::bad_promql),
+    ("a_bad_policy_stops_no_other", operator::bad_beside_good),
+    ("the_older_of_two_policies_wins", operator::overlap),
+    ("a_spec_that_is_corrected_is_taken_up", operator::corrected),
+    ("handing_back_to_kubectl_apply", handing_back::kubectl_client_side),
+    ("handing_back_to_kubectl_apply_server_side", handing_back::kubectl_server_side),
+    ("handing_back_to_helm_3", handing_back::helm3),
+    ("handing_back_to_helm_4", handing_back::helm4),
+    ("a_crash_loop_is_undone_without_any_metrics_source", operator::crash_loop),
+];
+
+fn main() -> ExitCode {
+    rustls::crypto::ring::default_provider().install_default().expect("the first provider");
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(4));
+    if arguments.list {
+        let trials = TESTS.into_iter().map(|(name, _)| Trial::test(name, || Ok(()))).collect();
+        return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let bed = runtime.block_on(async {
+        tokio::select! {
+            bed = Bed::start() => bed,
+            () = snapback_tests::stopped() => Err(anyhow::anyhow!("stopped")),
+        }
+    });
+    let bed = match bed {
+        Ok(bed) => Arc::new(bed),
+        Err(error) => {
+            eprintln!("the test bed could not be started: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // Ctrl-C: the trials run on threads that cannot be cancelled, so the bed is taken down under them.
+    let on_stop = Arc::clone(&bed);
+    runtime.spawn(async move {
+        snapback_tests::stopped().await;
+        on_stop.tear_down();
+        #[allow(clippy::exit, reason = "everything is taken down")]
+        std::process::exit(130);
+    });
+    let trial = |(name, test): Test| {
+        let bed = Arc::clone(&bed);
+        Trial::test(name, move || test(&bed).map_err(|error| Failed::from(format!("{error:#}"))))
+    };
+    let ended = libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect());
+    let left = bed.tear_down();
+    if !left.is_empty() {
+        eprintln!("the test bed left behind: {left:?}");
+        return ExitCode::FAILURE;
+    }
+    ended.exit_code()
+}

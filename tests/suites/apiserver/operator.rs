@@ -1,0 +1,168 @@
+//! What the operator says of policies that the schema lets in.
+
+use anyhow::{Context, Result, ensure};
+use snapback_api::v1alpha1::{PhaseName, RollbackPhase, RollbackPolicy};
+
+use crate::bed::{Bed, condition};
+
+const TARGET: &str = "targetRef: {kind: Deployment, name: checkout}";
+
+fn deployment(namespace: &str) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: checkout, namespace: {namespace}, labels: {{app: checkout}}}}
+spec:
+  selector: {{matchLabels: {{app: checkout}}}}
+  template:
+    metadata: {{labels: {{app: checkout}}}}
+    spec: {{containers: [{{name: app, image: \"shop/checkout:v1\"}}]}}
+"
+    )
+}
+
+fn is(policy: &RollbackPolicy, type_: &str, status: &str, reason: &str) -> bool {
+    condition(policy, type_).is_some_and(|(was, why, _)| was == status && why == reason)
+}
+
+fn adopted(policy: &RollbackPolicy) -> bool {
+    let target = policy.status.as_ref().and_then(|status| status.targets.first());
+    target.is_some_and(|target| target.phase == PhaseName::Idle && target.known_good.is_some())
+}
+
+/// The spec is refused in words: field, what is wrong, what to write; and kstatus reads it as failed.
+fn refused(bed: &Bed, namespace: &str, spec: &str, words: &[&str]) -> Result<()> {
+    bed.policy(namespace, "checkout", spec)?;
+    let policy =
+        bed.until(namespace, "checkout", "Accepted=False", |policy| is(policy, "Accepted", "False", "InvalidSpec"))?;
+    ensure!(
+        is(&policy, "Ready", "False", "InvalidSpec") && is(&policy, "Stalled", "True", "InvalidSpec"),
+        "{policy:?}"
+    );
+    let (_, _, message) = condition(&policy, "Accepted").context("just seen")?;
+    for word in words {
+        ensure!(message.contains(word), "{word:?} is not in {message:?}");
+    }
+    ensure!(
+        policy.status.and_then(|status| status.observed_generation) == policy.metadata.generation,
+        "observedGeneration is behind"
+    );
+    Ok(())
+}
+
+pub(crate) fn absent_target(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("absent-target")?;
+    bed.policy(&namespace, "checkout", TARGET)?;
+    let policy =
+        bed.until(&namespace, "checkout", "TargetNotFound", |policy| is(policy, "Ready", "False", "TargetNotFound"))?;
+    let (_, _, message) = condition(&policy, "Ready").context("just seen")?;
+    ensure!(message.contains("spec.targetRef.name") && message.contains("\"checkout\""), "{message}");
+    bed.tools.apply(&deployment(&namespace))?;
+    bed.until(&namespace, "checkout", "the target watched", |policy| {
+        policy.status.as_ref().is_some_and(|status| status.targets.len() == 1)
+            && is(policy, "Enforced", "True", "Watching")
+    })?;
+    bed.tools.kubectl(&["-n", &namespace, "delete", "deployment", "checkout"])?;
+    bed.until(&namespace, "checkout", "TargetNotFound again", |policy| is(policy, "Ready", "False", "TargetNotFound"))
+        .map(drop)
+}
+
+pub(crate) fn unknown_source(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("unknown-source")?;
+    refused(
+        bed,
+        &namespace,
+        &format!("{TARGET}\nmetrics: {{source: thanos}}"),
+        &["spec.metrics.source", "\"thanos\"", "main"],
+    )
+}
+
+pub(crate) fn bad_promql(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("bad-promql")?;
+    let check = |promql: &str| format!("{TARGET}\nchecks: [{{name: own, query: {{promql: '{promql}', max: \"1\"}}}}]");
+    let field = "spec.checks[0].query.promql";
+    refused(bed, &namespace, &check("sum(rate(errors_total[1m])"), &[field, "at character"])?;
+    refused(bed, &namespace, &check("errors_total[5m]"), &[field, "range vector"])?;
+    refused(bed, &namespace, &check("up{pod=\"{{ pod }}\"}"), &[field, "{{ pods }}"])?;
+    let spec = format!("{TARGET}\nchecks: [{{name: slow, latency: {{maxRatio: \"0.5\"}}}}]");
+    refused(bed, &namespace, &spec, &["spec.checks[0].latency.maxRatio", "over 1"])?;
+    let spec = format!("{TARGET}\nsoak: {{duration: 25h}}");
+    refused(bed, &namespace, &spec, &["spec.soak.duration", "at most 24h"])
+}
+
+pub(crate) fn bad_beside_good(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("bad-beside-good")?;
+    bed.policy(&namespace, "broken", "targetRef: {kind: Deployment, name: checkout}\nmetrics: {source: nowhere}")?;
+    bed.until(&namespace, "broken", "refused", |policy| is(policy, "Accepted", "False", "InvalidSpec"))?;
+    bed.tools.apply(&deployment(&namespace))?;
+    bed.tools.kubectl(&["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    // The broken one is older and names the same target; it does not stand in the way.
+    bed.policy(&namespace, "checkout", TARGET)?;
+    bed.until(&namespace, "checkout", "adopted", adopted).map(drop)
+}
+
+pub(crate) fn overlap(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("overlap")?;
+    bed.tools.apply(&deployment(&namespace))?;
+    bed.tools.kubectl(&["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    bed.policy(&namespace, "a-older", TARGET)?;
+    bed.until(&namespace, "a-older", "adopted", adopted)?;
+    bed.policy(&namespace, "b-newer", "selector: {matchLabels: {app: checkout}}")?;
+    let policy =
+        bed.until(&namespace, "b-newer", "overridden", |policy| is(policy, "Enforced", "False", "Overridden"))?;
+    let (_, _, message) = condition(&policy, "Enforced").context("just seen")?;
+    ensure!(message.contains("a-older") && message.contains("checkout"), "{message}");
+    // It takes over when the older one goes.
+    bed.tools.kubectl(&["-n", &namespace, "delete", "rbp", "a-older"])?;
+    bed.until(&namespace, "b-newer", "in force", |policy| is(policy, "Enforced", "True", "Watching") && adopted(policy))
+        .map(drop)
+}
+
+pub(crate) fn corrected(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("corrected")?;
+    bed.tools.apply(&deployment(&namespace))?;
+    bed.tools.kubectl(&["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    bed.policy(&namespace, "checkout", TARGET)?;
+    bed.until(&namespace, "checkout", "adopted", adopted)?;
+    bed.policy(&namespace, "checkout", &format!("{TARGET}\nmetrics: {{source: thanos}}"))?;
+    let policy =
+        bed.until(&namespace, "checkout", "refused", |policy| is(policy, "Accepted", "False", "InvalidSpec"))?;
+    ensure!(adopted(&policy), "a typo made it forget the known good revision");
+    bed.policy(&namespace, "checkout", &format!("{TARGET}\nmetrics: {{source: main}}"))?;
+    bed.until(&namespace, "checkout", "in force again", |policy| {
+        is(policy, "Accepted", "True", "Valid") && adopted(policy)
+    })
+    .map(drop)
+}
+
+/// The whole loop without a node: a crash loop is seen in the pods, undone, and verified by the pods.
+pub(crate) fn crash_loop(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("crash-loop")?;
+    bed.tools.apply(&deployment(&namespace))?;
+    bed.tools.kubectl(&["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    let checks = "checks: [{name: crashes, crashRate: {max: \"50%\"}}]";
+    let rules = "soak: {duration: 10s, interval: 1s}\nrollback: {verify: {duration: 2s}}";
+    bed.policy(&namespace, "checkout", &format!("{TARGET}\n{checks}\n{rules}"))?;
+    bed.until(&namespace, "checkout", "adopted", adopted)?;
+    let v2 = deployment(&namespace)
+        .replace(
+            "metadata: {labels: {app: checkout}}\n    spec",
+            "metadata: {labels: {app: checkout, simulated: crash-loop}}\n    spec",
+        )
+        .replace("checkout:v1", "checkout:v2");
+    ensure!(v2.contains("crash-loop}"), "{v2}");
+    bed.tools.apply(&v2)?;
+    bed.until(&namespace, "checkout", "undone", |policy| {
+        let target = policy.status.as_ref().and_then(|status| status.targets.first());
+        target.is_some_and(|target| target.quarantined.len() == 1 && target.rollback.is_none())
+    })?;
+    let rollbacks: kube::Api<snapback_api::v1alpha1::Rollback> = kube::Api::namespaced(bed.client.clone(), &namespace);
+    let found = bed.wait(rollbacks.list(&kube::api::ListParams::default()))?.items;
+    let phase = found.first().and_then(|rollback| rollback.status.as_ref()?.phase);
+    ensure!(found.len() == 1 && phase == Some(RollbackPhase::Succeeded), "{found:?}");
+    let image =
+        ["-n", &namespace, "get", "deploy", "checkout", "-o", "jsonpath={.spec.template.spec.containers[0].image}"];
+    let image = bed.tools.kubectl(&image)?;
+    ensure!(image == "shop/checkout:v1", "{image}");
+    Ok(())
+}
