@@ -4,7 +4,7 @@ export CARGO_TERM_COLOR ?= auto
 TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites e2e cluster tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites e2e cluster bench-undo tools crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ e2e: ## The scenarios, with real pods and a real Prometheus (root)
 cluster: ## Keep a cluster running for hands-on work; prints its KUBECONFIG
 	@$(CARGO) build --locked -p snapback-tests --bin testbed
 	@$(TESTBED) cluster
+
+bench-undo: ## Time undos on real pods against kubectl rollout undo (about 10 min)
+	@$(CARGO) build --locked -p snapback-tests --bin testbed
+	@$(TESTBED) bench-undo
 
 tools: ## Find or build the programs of the test bed
 	@$(TESTBED) tools

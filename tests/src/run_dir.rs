@@ -119,7 +119,7 @@ fn remove(path: &Path) {
         kill_pods(path);
     }
     if lines.contains(&"iptables") {
-        remove_pod_networks();
+        remove_pod_networks(path);
     }
     unmount(path);
     for line in &lines {
@@ -229,11 +229,17 @@ fn unmount(path: &Path) {
 }
 
 /// Deletes the network namespaces of pods that nobody took down one by one; their ends of the bridge go with them. The
-/// CNI plugins' notes name them, and are removed as well.
-fn remove_pod_networks() {
+/// CNI plugins' notes name them, and are removed as well; so are those of the pods' loopbacks, which nobody else removes:
+/// those that are younger than the run, since this machine is no other node.
+fn remove_pod_networks(path: &Path) {
+    let modified = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let started = modified(&path.join("owner"));
     let Ok(notes) = fs::read_dir(CNI_NOTES) else { return };
     for note in notes.flatten().map(|entry| entry.path()) {
         let name = note.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("cni-loopback-") && modified(&note) >= started {
+            _ = fs::remove_file(&note);
+        }
         if !name.starts_with(POD_NETWORK) {
             continue;
         }

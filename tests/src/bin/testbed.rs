@@ -31,6 +31,8 @@ enum Command {
     Manifests,
     /// Write `docs/api.md` from the types.
     Reference,
+    /// Measure how long an undo takes.
+    BenchUndo,
     /// Remove what killed runs left behind.
     Gc,
 }
@@ -77,6 +79,12 @@ fn run() -> Result<ExitCode> {
             say(&format!("wrote {}", reference::write()?.display()));
             Ok(ExitCode::SUCCESS)
         }
+        Command::BenchUndo => runtime.block_on(async {
+            tokio::select! {
+                reached = snapback_tests::bench_undo::run() => Ok(if reached? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+                () = snapback_tests::stopped() => anyhow::bail!("stopped; everything was removed"),
+            }
+        }),
         Command::Gc => {
             say(&format!("{} leftovers removed", run_dir::collect_garbage()));
             Ok(ExitCode::SUCCESS)

@@ -158,8 +158,10 @@ fn undone<'a>(bed: &'a Bed, tool: Tool, suffix: &str) -> Result<(Cell<'a>, Rollb
     cell.apply(V1)?;
     bed.tools.kubectl(&["-n", &cell.namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
     let spec = "targetRef: {kind: Deployment, name: checkout}\nsoak: {duration: 10s, interval: 1s}\n\
-                checks: [{name: crashes, crashRate: {max: \"50%\"}}]\nrollback: {verify: {duration: 1s}}";
-    bed.policy(&cell.namespace, "checkout", spec)?;
+                checks: [{name: crashes, crashRate: {max: \"50%\"}}]\nrollback: {verify: {duration: 1s}, speed: SPEED}";
+    // A fast undo borrows maxSurge as well.
+    let speed = if suffix == "v2" { "Fast" } else { "Normal" };
+    bed.policy(&cell.namespace, "checkout", &spec.replace("SPEED", speed))?;
     bed.until(&cell.namespace, "checkout", "adopted", |policy| {
         policy.status.iter().flat_map(|status| &status.targets).any(|target| target.known_good.is_some())
     })?;
@@ -174,6 +176,13 @@ fn undone<'a>(bed: &'a Bed, tool: Tool, suffix: &str) -> Result<(Cell<'a>, Rollb
     ensure!(status.phase == Some(RollbackPhase::Succeeded), "{:?}: {}", status.phase, status.message);
     ensure!(status.timeline.handed_back_at.is_some(), "{tool:?}: not handed back: {:?}", status.conditions);
     ensure!(serde_json::to_string(&rollback)?.len() < 32 * 1024, "the record is too long");
+    ensure!(
+        status.original_max_surge.is_some() == (speed == "Fast"),
+        "{tool:?} {speed}: {:?}",
+        status.original_max_surge
+    );
+    let surge = &cell.live()?["spec"]["strategy"]["rollingUpdate"]["maxSurge"];
+    ensure!(surge == "25%", "{tool:?} {speed}: maxSurge is {surge}");
     cell.is_exactly("after the undo", V1)?;
     cell.nothing_of_ours("after the undo")?;
     Ok((cell, rollback))

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use snapback_core::policy::{Analysis, Check, Mode, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak};
 
 use super::{InvalidSpec, check, duration};
-use crate::v1alpha1::{ModeName, OnNoDataName, RollbackPolicySpec, SoakSpec};
+use crate::v1alpha1::{ModeName, OnNoDataName, RollbackPolicySpec, SoakSpec, SpeedName};
 
 /// Names of the checks that a policy without any has.
 pub const DEFAULT_CHECKS: [&str; 3] = ["errors", "latency", "crashes"];
@@ -55,6 +55,7 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
         rollback: RollbackRules {
             deadline: optional("spec.rollback.deadline", rules.deadline.as_deref(), DEFAULT_DEADLINE)?,
             verify: optional("spec.rollback.verify.duration", verify.duration.as_deref(), DEFAULT_VERIFY)?,
+            fast: rules.speed == Some(SpeedName::Fast),
             cooldown: optional("spec.rollback.cooldown", rules.cooldown.as_deref(), DEFAULT_COOLDOWN)?,
             approval_timeout: approval_timeout(rules.approval_timeout.as_deref())?,
         },

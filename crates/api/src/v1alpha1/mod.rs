@@ -13,7 +13,7 @@ pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMe
 pub use observed::{CheckStatus, RevisionStatus, VerdictName};
 pub use policy::{
     AnalysisSpec, LabelSelectorSpec, MethodName, ModeName, OnNoDataName, Requirement, RollbackPolicy,
-    RollbackPolicySpec, RollbackRulesSpec, SelectorOperator, SoakSpec, TargetKind, TargetRef, VerifySpec,
+    RollbackPolicySpec, RollbackRulesSpec, SelectorOperator, SoakSpec, SpeedName, TargetKind, TargetRef, VerifySpec,
 };
 pub use policy_status::{
     PhaseName, QuarantinedStatus, ReadinessStatus, RollbackPolicyStatus, RolloutStatus, Summary, TargetStatus,

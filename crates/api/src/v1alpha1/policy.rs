@@ -206,6 +206,10 @@ pub enum OnNoDataName {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RollbackRulesSpec {
+    /// Fast raises maxSurge for the undo only, where that saves rounds, and puts it back: the good revision's pods come
+    /// all at once. Needs room for twice the pods. Default: Normal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<SpeedName>,
     /// Time for the good revision's pods to be back before a person is called. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
@@ -225,6 +229,16 @@ pub struct RollbackRulesSpec {
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
     pub approval_timeout: Option<String>,
+}
+
+/// How quickly an undo goes. Normal: at the workload's own pace. Fast: maxSurge is raised for the undo only, where that
+/// saves rounds, and put back; needs room for twice the pods. Default: Normal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SpeedName {
+    /// At the workload's own pace.
+    Normal,
+    /// All at once.
+    Fast,
 }
 
 /// How the cure is verified.

@@ -40,6 +40,10 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub owners: Vec<FieldOwner>,
+    /// The workload's own maxSurge, when it was raised for a fast undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub original_max_surge: Option<String>,
     /// What the API server said when it last refused the undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
@@ -97,6 +101,9 @@ pub struct Timeline {
     /// The API server had accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_accepted_at: Option<Time>,
+    /// The workload's own maxSurge was back after a fast undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surge_restored_at: Option<Time>,
     /// The template's fields belonged to those who applied them again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handed_back_at: Option<Time>,

@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt};
 use snapback_api::conditions::cut;
 use snapback_api::v1alpha1::{
     CheckStatus, LimitSpec, POLICY_LABEL, QuantileName, Rollback, RollbackPhase, RollbackPolicy, RollbackSpec,
-    RollbackTarget, RollbackVerify, TARGET_LABEL, TargetKind, TriggerSpec, TriggerType,
+    RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TargetKind, TriggerSpec, TriggerType,
 };
 use snapback_core::checks::{CheckResult, Verdict};
 use snapback_core::duration;
@@ -120,6 +120,7 @@ fn rollback(
             require_approval: order.ask.is_some().then_some(true),
             approval_reason: order.ask.as_deref().map(|ask| cut(ask, 512)),
             approval_timeout: order.ask.is_some().then(|| duration::format(rules.rollback.approval_timeout)),
+            speed: rules.rollback.fast.then_some(SpeedName::Fast),
             approval: None,
             decided_at: stored(order.decided),
             started_at: Some(stored(order.started)),

@@ -10,7 +10,7 @@ use snapback_api::conditions::{Said, clear, cut, set};
 use snapback_api::v1alpha1::{ActionStatus, FieldOwner, Rollback, RollbackPhase, RollbackStatus, Timeline};
 use snapback_core::checks::CheckResult;
 use snapback_core::ownership::Owner;
-use snapback_core::rollback::{Phase, Step};
+use snapback_core::rollback::{Phase, Progress, Step, amount_to_text};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -94,6 +94,7 @@ fn next(
             approved_at: progress.approved.map(stored),
             undo_requested_at: progress.undo_requested.map(stored),
             undo_accepted_at: progress.undo_accepted.map(stored),
+            surge_restored_at: progress.surge_restored.map(stored),
             handed_back_at: progress.handed_back.map(stored),
             rolled_out_at: progress.rolled_out.map(stored),
             recovered_at: progress.recovered.map(stored),
@@ -101,6 +102,7 @@ fn next(
         },
         revision_at_request: progress.number_at_request,
         owners: owners(&progress.owners, progress.handed_back.is_none()),
+        original_max_surge: progress.surge.as_ref().map(|amount| cut(&amount_to_text(amount), 16)),
         refusal: progress.refused.as_deref().map(|why| cut(why, 512)),
         actions,
         checks: match checks {
@@ -135,8 +137,12 @@ fn owners(owners: &[Owner], are_owed: bool) -> Vec<FieldOwner> {
 /// What became of the template's fields, once the undo took them.
 fn ownership(conditions: &mut Vec<Condition>, step: &Step, generation: Option<i64>, now: Timestamp) {
     let progress = &step.progress;
-    let Some(main) = progress.owners.first().filter(|_| progress.undo_accepted.is_some()) else { return };
+    if progress.undo_accepted.is_none() {
+        return;
+    }
     let over = progress.phase.is_some_and(Phase::is_terminal);
+    strategy(conditions, progress, over, generation, now);
+    let Some(main) = progress.owners.first() else { return };
     let (status, reason, message) = match (progress.handed_back, over) {
         (Some(_), _) => (true, "OwnersRestored", format!("the template's fields belong to {} again", main.manager)),
         (None, false) => {
@@ -158,6 +164,19 @@ fn ownership(conditions: &mut Vec<Condition>, step: &Step, generation: Option<i6
             set(conditions, &said, generation, now);
         }
         None => clear(conditions, "ResidueExpected"),
+    }
+}
+
+/// What became of a raised `maxSurge`.
+fn strategy(conditions: &mut Vec<Condition>, progress: &Progress, over: bool, generation: Option<i64>, now: Timestamp) {
+    if progress.surge.is_some() {
+        let (status, reason, message) = match (progress.surge_restored, over) {
+            (Some(_), _) => (true, "Restored", "maxSurge is what it was before the undo"),
+            (None, false) => (false, "InProgress", "maxSurge is raised for the undo"),
+            (None, true) => (false, "NotRestored", "maxSurge could not be put back; set it by hand"),
+        };
+        let said = Said { type_: "StrategyRestored", status: Some(status), reason, message };
+        set(conditions, &said, generation, now);
     }
 }
 

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use snapback_api::v1alpha1::{ApprovalDecision, FieldOwner, Rollback, RollbackPhase};
+use snapback_api::v1alpha1::{ApprovalDecision, FieldOwner, Rollback, RollbackPhase, SpeedName};
 use snapback_core::duration;
 use snapback_core::ids::WorkloadUid;
 use snapback_core::ownership::Owner;
-use snapback_core::rollback::{Act, Approval, Order, Phase, Progress, Step};
+use snapback_core::rollback::{Act, Approval, Order, Phase, Progress, Step, amount_from_text};
 
 use super::read;
 use crate::status::revision_ref;
@@ -27,6 +27,7 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         ask: spec.approval_reason.clone(),
         handle: format!("-n {} rollback {}", rollback.namespace().unwrap_or_default(), rollback.name_any()),
         approval,
+        fast: spec.speed == Some(SpeedName::Fast),
         decided: spec.decided_at.0,
         approval_timeout: spec.approval_timeout.as_deref().map(|text| field("approvalTimeout", text)).transpose()?,
         deadline: field("deadline", &spec.deadline)?,
@@ -43,6 +44,8 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         undo_requested: read(times.undo_requested_at.as_ref()),
         number_at_request: status.revision_at_request,
         owners: status.owners.iter().map(owner).collect(),
+        surge: status.original_max_surge.as_deref().map(amount_from_text),
+        surge_restored: read(times.surge_restored_at.as_ref()),
         handed_back: read(times.handed_back_at.as_ref()),
         refused: status.refusal.clone(),
         undo_accepted: read(times.undo_accepted_at.as_ref()),

@@ -27,12 +27,14 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use snapback_api::v1alpha1::Rollback;
 use snapback_core::checks::CheckResult;
-use snapback_core::rollback::{Act, Order, Phase, Progress, Step, handed_back, step, undo_accepted, undo_refused};
+use snapback_core::rollback::{
+    Act, Order, Phase, Progress, Step, handed_back, step, surge_restored, undo_accepted, undo_refused,
+};
 use snapback_core::workload::Workload;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::workload::{HandedBack, Live, Observed, Undone, good_template, hand_back, observe, undo};
+use crate::workload::{HandedBack, Live, Observed, Undone, good_template, hand_back, observe, restore_surge, undo};
 
 /// One reconcile of one `Rollback`.
 pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -99,6 +101,16 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
             next.next_look = Some(jiff::SignedDuration::from_secs(1));
         }
     }
+    if let (Act::RestoreSurge, Some(original)) = (next.act, next.progress.surge.clone()) {
+        let name = &rollback.spec.target.name;
+        match restore_surge(&ctx.client, &namespace, name, order.uid.as_str(), &original).await {
+            Ok(()) => {
+                next = surge_restored(next, ctx.now());
+                written = commit::status(ctx, &written, &next, &checks).await?;
+            }
+            Err(why) => tracing::warn!(namespace, name, "maxSurge could not be put back yet: {why}"),
+        }
+    }
     if next.act == Act::HandBack {
         next = give_back(ctx, rollback, &order, next).await;
         written = commit::status(ctx, &written, &next, &checks).await?;
@@ -113,10 +125,13 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
 async fn act(ctx: &Context, rollback: &Rollback, order: &Order, live: &Live, committed: Step) -> (Option<Step>, bool) {
     let namespace = rollback.namespace().unwrap_or_default();
     let name = &rollback.spec.target.name;
+    // Changed since it was noted: then it is left alone, and there is nothing to put back.
+    let now = live.workload.rolling.as_ref().map(|rolling| &rolling.max_surge);
+    let surge = committed.progress.surge.clone().filter(|original| now == Some(original));
     let Some(template) = good_template(&ctx.client, &namespace, live, &order.to).await else {
         return (None, true);
     };
-    match undo(&ctx.client, &namespace, name, live, template, false).await {
+    match undo(&ctx.client, &namespace, name, live, template, surge.as_ref(), false).await {
         Undone::Accepted => {
             let now = ctx.now();
             ctx.metrics.undone(rollback.spec.decided_at.0, now);

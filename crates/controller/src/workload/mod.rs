@@ -5,10 +5,12 @@ mod observe;
 mod pods;
 mod preflight;
 pub mod snapshot;
+mod surge;
 mod undo;
 
 pub use hand_back::{HandedBack, hand_back};
 pub(crate) use observe::REQUEST_TIMEOUT;
 pub use observe::{Live, ObserveError, Observed, observe};
 pub use preflight::preflight;
+pub use surge::restore_surge;
 pub use undo::{Undone, good_template, template_of, undo};

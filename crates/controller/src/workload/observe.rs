@@ -12,6 +12,7 @@ use serde_json::Value;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
 use snapback_core::ownership;
+use snapback_core::rollback::RollingUpdate;
 use snapback_core::workload::{HelmRelease, MIGRATION, MODE, Revision, Said, Workload};
 use thiserror::Error;
 
@@ -139,8 +140,15 @@ fn workload(
         pods,
         owners: ownership::owners(managed_fields, crate::FIELD_MANAGER),
         helm_release: helm_release(typed),
+        rolling: rolling(typed),
         said: said(typed, template),
     }
+}
+
+fn rolling(typed: &Deployment) -> Option<RollingUpdate> {
+    let strategy = serde_json::to_value(typed.spec.as_ref()?.strategy.as_ref()?).ok()?;
+    let amount = |key: &str| Some(strategy["rollingUpdate"][key].clone()).filter(|amount| !amount.is_null());
+    Some(RollingUpdate { max_surge: amount("maxSurge")?, max_unavailable: amount("maxUnavailable")? })
 }
 
 fn said(typed: &Deployment, template: &Value) -> Said {

@@ -31,7 +31,7 @@ pub async fn preflight(client: &Client, namespace: &str, name: &str, live: &Live
         return Readiness::missing(good, &missing);
     }
     if live.workload.live != good.fingerprint
-        && let Undone::Refused(why) = undo(client, namespace, name, live, template, true).await
+        && let Undone::Refused(why) = undo(client, namespace, name, live, template, None, true).await
     {
         return Readiness::refused(good, &why);
     }

@@ -7,10 +7,12 @@ use kube::{Api, Client};
 use serde_json::Value;
 use snapback_core::fingerprint::{Fingerprint, without_hash_label};
 
+use snapback_core::rollback::RAISED;
 use snapback_core::watch::RevisionRef;
 
 use super::observe::{Live, REQUEST_TIMEOUT};
 use super::snapshot;
+use super::surge::MAX_SURGE;
 use crate::FIELD_MANAGER;
 
 /// How the API server took the undo.
@@ -27,23 +29,38 @@ pub enum Undone {
 }
 
 /// Puts `template` into the Deployment, provided that it is the very Deployment and the very template that `live` read.
-/// A dry run goes through admission and quota, and changes nothing.
+/// With `surge`, the workload's own `maxSurge`, that is raised as well. A dry run goes through admission and quota, and changes nothing.
 ///
 /// The template is the good revision's as [`good_template`] gives it, raw: typed objects would drop fields that are newer
 /// than this program. A `test` on `resourceVersion` would fail with every status update of the rollout; one on the
 /// template says exactly what is meant.
-pub async fn undo(client: &Client, namespace: &str, name: &str, live: &Live, template: Value, dry_run: bool) -> Undone {
+pub async fn undo(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    live: &Live,
+    template: Value,
+    surge: Option<&Value>,
+    dry_run: bool,
+) -> Undone {
     let at = |tokens: [&str; 2]| PointerBuf::from_tokens(tokens);
     let uid = Value::String(live.workload.uid.as_str().to_owned());
-    let operations = Operations(vec![
+    let mut operations = vec![
         PatchOperation::Test(TestOperation { path: at(["metadata", "uid"]), value: uid }),
         PatchOperation::Test(TestOperation { path: at(["spec", "template"]), value: live.template.clone() }),
         PatchOperation::Replace(ReplaceOperation { path: at(["spec", "template"]), value: template }),
-    ]);
+    ];
+    // In the same patch: nobody ever sees the one without the other.
+    if let Some(original) = surge {
+        let path = PointerBuf::from_tokens(MAX_SURGE);
+        let raised = Value::String(RAISED.to_owned());
+        operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value: original.clone() }));
+        operations.push(PatchOperation::Replace(ReplaceOperation { path, value: raised }));
+    }
     let deployments: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Deployment>(&()));
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run, ..PatchParams::default() };
-    let patch = Patch::Json::<()>(operations);
+    let patch = Patch::Json::<()>(Operations(operations));
     match tokio::time::timeout(REQUEST_TIMEOUT, deployments.patch(name, &params, &patch)).await {
         Ok(Ok(_)) => Undone::Accepted,
         // A failed `test` is a 422 without causes; admission refuses with a message of its own.

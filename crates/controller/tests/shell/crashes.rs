@@ -4,6 +4,8 @@ use snapback_fake_api::{Call, Fault};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::{Value, json};
+
 use crate::world::World;
 
 /// Everything but Events, which are best effort.
@@ -22,7 +24,28 @@ async fn a_bad_release_is_undone_once_and_verified() {
 
 #[tokio::test(start_paused = true)]
 async fn the_outcome_is_the_same_wherever_the_process_dies() {
+    die_everywhere(&json!({})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fast_undo_puts_the_surge_back_wherever_the_process_dies() {
+    let fast = json!({"rollback": {"speed": "Fast", "verify": {"duration": "3s"}}});
     let world = World::adopted().await;
+    world.policy(&fast);
+    world.deploy("v2", false);
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the rollback").await;
+    world.was_undone_once("fast");
+    let status = world.rollbacks()[0].status.clone().unwrap();
+    assert_eq!(status.original_max_surge.as_deref(), Some("1"), "it was not raised");
+    assert!(status.timeline.surge_restored_at.is_some());
+    die_everywhere(&fast).await;
+}
+
+/// The process dies before and after each of its writes, under this policy.
+async fn die_everywhere(policy: &Value) {
+    let world = World::adopted().await;
+    world.policy(policy);
     let before = world.api.calls().len();
     world.deploy("v2", false);
     world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
@@ -37,6 +60,7 @@ async fn the_outcome_is_the_same_wherever_the_process_dies() {
         for fault in [Fault::DiesBefore, Fault::DiesAfter] {
             let what = format!("{fault:?} write {index}, {title}");
             let mut world = World::adopted().await;
+            world.policy(policy);
             let count = Arc::new(AtomicUsize::new(0));
             world.api.fault(move |call| is_write(call) && count.fetch_add(1, Ordering::Relaxed) == index, fault);
             world.deploy("v2", false);

@@ -180,6 +180,7 @@ impl World {
             deployment["metadata"]["managedFields"].as_array().unwrap().iter().map(|entry| &entry["manager"]).collect();
         assert_eq!(owners, [&json!("user")], "{what}: the fields were not handed back");
         assert!(status.timeline.handed_back_at.is_some(), "{what}: {:?}", status.timeline);
+        assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"], 1, "{what}: maxSurge was not put back");
         let expected = deployment_template("v1", true);
         assert_eq!(deployment["spec"]["template"], expected, "{what}: the template is not what the user applied");
     }
@@ -205,6 +206,6 @@ fn deployment(version: &str, well: bool) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "checkout", "namespace": NAMESPACE, "labels": {"app": "checkout"}},
-        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "checkout"}}, "template": deployment_template(version, well)}
+        "spec": {"replicas": 3, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, "selector": {"matchLabels": {"app": "checkout"}}, "template": deployment_template(version, well)}
     })
 }

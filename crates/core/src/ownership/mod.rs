@@ -18,7 +18,12 @@ use crate::workload::HelmRelease;
 /// Where `kubectl apply` notes what it applied last.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-const TEMPLATE: [&str; 2] = ["f:spec", "f:template"];
+/// What an undo may touch: the template, and `maxSurge` for a fast one.
+const TOUCHED: [[&str; 2]; 2] = [["f:spec", "f:template"], ["f:spec", "f:strategy"]];
+
+fn touched(all: &Fields) -> Fields {
+    TOUCHED.iter().fold(Fields::new(), |found, path| union(&found, &below(all, path)))
+}
 
 /// A manager that owned fields of the template before the undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +59,7 @@ pub fn owners(managed_fields: &[Value], ours: &str) -> Vec<Owner> {
         .iter()
         .filter(|entry| is_main_resource(entry) && entry["manager"] != ours)
         .filter_map(|entry| {
-            let owned = below(entry["fieldsV1"].as_object()?, &TEMPLATE);
+            let owned = touched(entry["fieldsV1"].as_object()?);
             let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
             let owner = Owner {
                 manager: text("manager"),
@@ -83,20 +88,20 @@ pub fn handed_back(managed_fields: &[Value], ours: &str, former: &[Owner]) -> Op
     let is_ours = |entry: &Value| entry["manager"] == ours && entry["operation"] == "Update" && is_main_resource(entry);
     let entry = managed_fields.iter().find(|entry| is_ours(entry))?;
     let all = entry["fieldsV1"].as_object()?;
-    let mut left = below(all, &TEMPLATE);
+    let mut left = touched(all);
     if left.is_empty() {
         return None;
     }
     let main = former.first()?;
     let mut next: Vec<Value> = managed_fields.iter().filter(|entry| !is_ours(entry)).cloned().collect();
-    let template = left.clone();
+    let taken = left.clone();
     for owner in former {
-        let share = intersection(&template, &owner.fields.as_object().cloned().unwrap_or_default());
+        let share = intersection(&taken, &owner.fields.as_object().cloned().unwrap_or_default());
         left = difference(&left, &share);
         give(&mut next, owner, &share, entry);
     }
     give(&mut next, main, &left, entry);
-    let elsewhere = difference(all, &template);
+    let elsewhere = difference(all, &taken);
     if !elsewhere.is_empty() {
         let mut rest = entry.clone();
         rest["fieldsV1"] = Value::Object(elsewhere);

@@ -76,6 +76,8 @@ pub struct RollbackRules {
     pub deadline: SignedDuration,
     /// Time the checks must stay inside their limits afterwards.
     pub verify: SignedDuration,
+    /// Whether an undo may raise `maxSurge` for its own time.
+    pub fast: bool,
     /// Time after an automatic rollback in which the next one of the same target is a person's to approve.
     pub cooldown: SignedDuration,
     /// Time after which an approval that nobody gave is no longer waited for.

@@ -10,12 +10,15 @@
 //! object whether the undo happened. The undo is requested once; that it was is committed before it is sent.
 
 mod step;
+mod surge;
 mod verify;
 
-pub use step::{Act, Step, handed_back, step, undo_accepted, undo_refused};
+pub use step::{Act, Step, handed_back, step, surge_restored, undo_accepted, undo_refused};
+pub use surge::{RAISED, RollingUpdate, amount_from_text, amount_to_text};
 pub use verify::{Limit, Verification, verify};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::fingerprint::Fingerprint;
 use crate::ids::WorkloadUid;
@@ -85,6 +88,8 @@ pub struct Order {
     pub decided: Timestamp,
     /// Time after which an approval is no longer waited for.
     pub approval_timeout: Option<SignedDuration>,
+    /// Whether `maxSurge` may be raised for the undo.
+    pub fast: bool,
     /// Time for the undo to be rolled out.
     pub deadline: SignedDuration,
     /// Time the checks must stay inside their limits.
@@ -114,6 +119,10 @@ pub struct Progress {
     pub number_at_request: Option<i64>,
     /// Who owned the template's fields before the undo; noted with the request, for the hand-back.
     pub owners: Vec<Owner>,
+    /// The original `maxSurge`, if it is raised for the undo; noted with the request.
+    pub surge: Option<Value>,
+    /// When it was put back.
+    pub surge_restored: Option<Timestamp>,
     /// When the fields were given back to them.
     pub handed_back: Option<Timestamp>,
     /// What the API server said when it last refused the undo.

@@ -17,6 +17,8 @@ pub enum Act {
     Nothing,
     /// Send the undo patch. Only after `progress` was committed.
     Undo,
+    /// Put the original `maxSurge` back.
+    RestoreSurge,
     /// Give the fields of the template back to their former owners.
     HandBack,
 }
@@ -46,6 +48,48 @@ pub struct Step {
 ///
 /// `verification` is what the checks say of the good revision; it is only asked for while verifying.
 pub fn step(
+    order: &Order,
+    progress: &Progress,
+    workload: Option<&Workload>,
+    verification: Option<&Verification>,
+    now: Timestamp,
+) -> Step {
+    let next = advance(order, progress, workload, verification, now);
+    let is_there = workload.is_some_and(|workload| workload.uid == order.uid);
+    let is_over = next.progress.phase.is_some_and(Phase::is_terminal);
+    if !is_there || !is_raised(order, progress, now) || !(is_over || next.progress.rolled_out.is_some()) {
+        return next;
+    }
+    // However it goes on from here, the workload's own parameters come back first.
+    Step {
+        progress: Progress { rolled_out: next.progress.rolled_out, ..progress.clone() },
+        reason: "RestoringStrategy",
+        message: format!("{} is rolled out; maxSurge is being put back to what it was", order.to.name()),
+        act: Act::RestoreSurge,
+        notices: Vec::new(),
+        verified: None,
+        next_look: Some(SignedDuration::from_secs(1)),
+        ..next
+    }
+}
+
+/// Whether `maxSurge` is ours to lower. Not for ever: what cannot be lowered within twice the deadline is told of.
+fn is_raised(order: &Order, progress: &Progress, now: Timestamp) -> bool {
+    let since = progress.undo_accepted.or(progress.undo_requested);
+    progress.surge.is_some()
+        && progress.surge_restored.is_none()
+        && since.is_some_and(|since| now.duration_since(since) < order.deadline * 2)
+}
+
+/// The state after `maxSurge` was put back: the field is to be given back as well.
+pub fn surge_restored(mut next: Step, now: Timestamp) -> Step {
+    next.progress.surge_restored = Some(now);
+    next.progress.handed_back = None;
+    next.act = if is_owed(&next.progress) { Act::HandBack } else { Act::Nothing };
+    next
+}
+
+fn advance(
     order: &Order,
     progress: &Progress,
     workload: Option<&Workload>,
@@ -173,6 +217,8 @@ fn undo(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> S
             next.progress.undo_requested = Some(now);
             next.progress.number_at_request = Some(good_number);
             next.progress.owners.clone_from(&workload.owners);
+            let slow = workload.rolling.as_ref().filter(|rolling| order.fast && rolling.is_slow(workload.replicas));
+            next.progress.surge = slow.map(|rolling| rolling.max_surge.clone());
             next.residue = crate::ownership::residue(&workload.owners, workload.helm_release.as_ref());
         }
     }

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use crate::fingerprint::Fingerprint;
 use crate::ids::{ReplicaSetUid, WorkloadUid};
 use crate::ownership::Owner;
+use crate::rollback::RollingUpdate;
 
 /// One look at a target.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,8 @@ pub struct Workload {
     pub owners: Vec<Owner>,
     /// The Helm release that it belongs to, if its annotations say so.
     pub helm_release: Option<HelmRelease>,
+    /// Its rolling-update parameters; `None` with another strategy.
+    pub rolling: Option<RollingUpdate>,
     /// What its authors say by our annotations.
     pub said: Said,
 }

@@ -36,6 +36,7 @@ pub fn policy() -> Policy {
         rollback: RollbackRules {
             deadline: SignedDuration::from_mins(10),
             verify: SignedDuration::from_secs(30),
+            fast: false,
             cooldown: SignedDuration::from_mins(30),
             approval_timeout: SignedDuration::from_hours(1),
         },
@@ -96,6 +97,7 @@ pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
         revisions,
         owners: Vec::new(),
         helm_release: None,
+        rolling: None,
         said: Said::default(),
     }
 }

@@ -1,0 +1,272 @@
+//! `make bench-undo`: how long an undo takes, on real pods, against `kubectl rollout undo` in the same run.
+//!
+//! Measured from the moment the API server shows the good template to the moment the last good pod is ready, seen by
+//! polling every 25 ms. The floor is one container's start with its readiness: one replica, scaled from 0 to 1.
+#![allow(clippy::print_stdout, reason = "the benchmark is its output")]
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use snapback_api::v1alpha1::{PhaseName, RollbackPolicy};
+
+use crate::cluster::{Cluster, Nodes};
+use crate::sample::{Service, Tools};
+use crate::{images, say};
+
+const NAMESPACE: &str = "bench";
+const NAME: &str = "checkout";
+
+/// Readiness of the sample service.
+const START: &str = "5s";
+
+/// Who undoes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Kubectl,
+    Normal,
+    Fast,
+}
+
+struct Bench {
+    client: Client,
+    tools: Tools,
+    _cluster: Cluster,
+}
+
+/// Runs it; prints the table, and gives whether the goals were reached.
+pub async fn run() -> Result<bool> {
+    let cluster = Cluster::start(Nodes::Real).await?;
+    let folder = cluster.run_dir().path().to_path_buf();
+    for image in tokio::task::spawn_blocking(move || images::build(&folder)).await?? {
+        cluster.import_image(&image)?;
+    }
+    let tools = Tools::new(&cluster.kubeconfig);
+    // An own query decides at once; Prometheus answers `vector(1)` for it.
+    let prometheus = cluster.prometheus.as_ref().context("no Prometheus")?.url.clone();
+    let install = tools.clone();
+    tokio::task::spawn_blocking(move || install.install_operator(&[("default", prometheus)])).await??;
+    tools.kubectl(&["create", "namespace", NAMESPACE])?;
+    let bench = Bench { client: cluster.client.clone(), tools, _cluster: cluster };
+    let floor = bench.floor().await?;
+    println!("floor: one container start with its readiness ({START}): {:.1} s", floor.as_secs_f64());
+    println!();
+    println!("| replicas | maxSurge / maxUnavailable | kubectl | Normal | ratio | Fast | ratio | Fast / floor |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let mut reached = true;
+    for (replicas, surge, unavailable, normal_goal, fast_goal) in [
+        (1, "25%", "25%", None, None),
+        (5, "25%", "25%", None, None),
+        (20, "25%", "25%", Some(1.05), Some(0.7)),
+        (20, "1", "0", Some(1.05), Some(0.15)),
+    ] {
+        let mut taken = Vec::new();
+        for by in [By::Kubectl, By::Normal, By::Fast] {
+            say(&format!("{replicas} replicas, {surge} / {unavailable}, {by:?}"));
+            taken.push(bench.undo(by, replicas, surge, unavailable).await?.as_secs_f64());
+        }
+        let [kubectl, normal, fast] = taken.as_slice() else { anyhow::bail!("three were measured") };
+        let (normal_ratio, fast_ratio, of_floor) = (normal / kubectl, fast / kubectl, fast / floor.as_secs_f64());
+        println!(
+            "| {replicas} | {surge} / {unavailable} | {kubectl:.1} s | {normal:.1} s | {normal_ratio:.2} | {fast:.1} s | \
+             {fast_ratio:.2} | {of_floor:.2} |"
+        );
+        let within = |ratio: f64, goal: Option<f64>| goal.is_none_or(|goal| ratio <= goal);
+        reached &= within(normal_ratio, normal_goal) && within(fast_ratio, fast_goal);
+        reached &= fast_goal.is_none() || of_floor <= 1.6;
+    }
+    println!();
+    println!("goals at 20 replicas: Normal <= 1.05; Fast <= 0.7 (25 % / 25 %), <= 0.15 (1 / 0), <= 1.6 of the floor");
+    println!("bench-undo: {}", if reached { "every goal is reached" } else { "a goal is missed" });
+    Ok(reached)
+}
+
+impl Bench {
+    async fn floor(&self) -> Result<Duration> {
+        let service = Service::new(NAMESPACE, NAME).with(&[("VERSION", "v1"), ("START_DELAY", START)]).replicas(1);
+        self.tools.apply(&service.deployment())?;
+        self.ready("v1", 1).await?;
+        self.tools.kubectl(&["-n", NAMESPACE, "scale", "deploy", NAME, "--replicas=0"])?;
+        self.gone().await?;
+        let started = Instant::now();
+        self.tools.kubectl(&["-n", NAMESPACE, "scale", "deploy", NAME, "--replicas=1"])?;
+        self.ready("v1", 1).await?;
+        let floor = started.elapsed();
+        self.remove().await?;
+        Ok(floor)
+    }
+
+    /// v1 known good, v2 rolled out, and then the way back, timed.
+    async fn undo(&self, by: By, replicas: u32, surge: &str, unavailable: &str) -> Result<Duration> {
+        let v1 = Service::new(NAMESPACE, NAME).with(&[("VERSION", "v1")]).replicas(replicas);
+        let v2 = v1.with(&[("VERSION", "v2")]);
+        // The good pods are slow to start; the bad ones are not, which spares time before the measurement.
+        let slow = v1.with(&[("START_DELAY", START)]);
+        self.tools.apply(&slow.deployment())?;
+        self.strategy("100%", "0").await?;
+        self.ready("v1", replicas).await?;
+        if by != By::Kubectl {
+            self.policy(by, false)?;
+            self.policy_is(|policy| {
+                let targets = policy.status.iter().flat_map(|status| &status.targets);
+                targets.into_iter().any(|target| target.phase == PhaseName::Idle && target.known_good.is_some())
+            })
+            .await?;
+            self.policy(by, true)?;
+            self.policy_is(|policy| {
+                policy.status.as_ref().and_then(|status| status.observed_generation) == policy.metadata.generation
+            })
+            .await?;
+        }
+        self.tools.apply(&v2.deployment())?;
+        self.ready("v2", replicas).await?;
+        self.only("v2", replicas).await?;
+        self.strategy(surge, unavailable).await?;
+        self.settled().await?;
+        match by {
+            By::Kubectl => _ = self.tools.kubectl(&["-n", NAMESPACE, "rollout", "undo", "deploy", NAME])?,
+            By::Normal | By::Fast => self.policy(by, false)?,
+        }
+        self.version_is("v1").await?;
+        let started = Instant::now();
+        self.ready("v1", replicas).await?;
+        let taken = started.elapsed();
+        if by == By::Fast {
+            let surge_back: Value = if surge.ends_with('%') { json!(surge) } else { json!(surge.parse::<i64>()?) };
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while serde_json::to_value(self.deployment().await?)?.pointer("/spec/strategy/rollingUpdate/maxSurge")
+                != Some(&surge_back)
+            {
+                ensure!(Instant::now() < deadline, "maxSurge was not put back");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        self.remove().await?;
+        Ok(taken)
+    }
+
+    fn policy(&self, by: By, suspend: bool) -> Result<()> {
+        self.tools
+            .apply(&format!(
+                "apiVersion: snapback.dev/v1alpha1
+kind: RollbackPolicy
+metadata: {{name: {NAME}, namespace: {NAMESPACE}}}
+spec:
+  targetRef: {{kind: Deployment, name: {NAME}}}
+  suspend: {suspend}
+  soak: {{duration: 10m, interval: 1s}}
+  analysis: {{failures: 1}}
+  checks: [{{name: bad, query: {{promql: vector(1), max: \"0\"}}}}]
+  rollback: {{speed: {by:?}, verify: {{duration: 1s}}}}
+"
+            ))
+            .map(drop)
+    }
+
+    async fn policy_is(&self, is_so: impl Fn(&RollbackPolicy) -> bool) -> Result<()> {
+        let policies: Api<RollbackPolicy> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let policy = policies.get(NAME).await?;
+            if is_so(&policy) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the policy's status is {:#?}", policy.status);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn strategy(&self, surge: &str, unavailable: &str) -> Result<()> {
+        let amount = |text: &str| text.parse::<i64>().map_or_else(|_| json!(text), Value::from);
+        let patch = json!({"spec": {"strategy": {
+            "type": "RollingUpdate", "rollingUpdate": {"maxSurge": amount(surge), "maxUnavailable": amount(unavailable)}
+        }}});
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
+        deployments.patch(NAME, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    async fn deployment(&self) -> Result<Deployment> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
+        Ok(deployments.get(NAME).await?)
+    }
+
+    /// Ready pods and all pods of a version, by its VERSION.
+    async fn pods(&self, version: Option<&str>) -> Result<(usize, usize)> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let all = pods.list(&ListParams::default().labels(&format!("app={NAME}"))).await?.items;
+        let of_version = |pod: &&Pod| {
+            let env = pod.spec.iter().flat_map(|spec| &spec.containers).filter_map(|one| one.env.as_ref()).flatten();
+            let mut env = env.filter(|env| env.name == "VERSION").filter_map(|env| env.value.as_deref());
+            version.is_none_or(|version| env.any(|value| value == version))
+        };
+        let is_ready = |pod: &&&Pod| {
+            let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+            let mut conditions = conditions.filter(|one| one.type_ == "Ready");
+            pod.metadata.deletion_timestamp.is_none() && conditions.any(|one| one.status == "True")
+        };
+        let found: Vec<&Pod> = all.iter().filter(of_version).collect();
+        Ok((found.iter().filter(is_ready).count(), found.len()))
+    }
+
+    async fn ready(&self, version: &str, replicas: u32) -> Result<()> {
+        self.until(&format!("{replicas} ready pods of {version}"), async |bench| {
+            Ok(bench.pods(Some(version)).await?.0 >= replicas as usize)
+        })
+        .await
+    }
+
+    async fn only(&self, version: &str, replicas: u32) -> Result<()> {
+        self.until(&format!("no pods but those of {version}"), async |bench| {
+            let (_, of_version) = bench.pods(Some(version)).await?;
+            Ok(bench.pods(None).await?.1 == of_version && of_version == replicas as usize)
+        })
+        .await
+    }
+
+    async fn gone(&self) -> Result<()> {
+        self.until("no pods", async |bench| Ok(bench.pods(None).await?.1 == 0)).await
+    }
+
+    async fn settled(&self) -> Result<()> {
+        self.until("the Deployment controller has seen it all", async |bench| {
+            let deployment = bench.deployment().await?;
+            Ok(deployment.status.as_ref().and_then(|status| status.observed_generation)
+                == deployment.metadata.generation)
+        })
+        .await
+    }
+
+    async fn version_is(&self, version: &str) -> Result<()> {
+        self.until(&format!("the template of {version}"), async |bench| {
+            let spec = bench.deployment().await?.spec.context("no spec")?.template.spec.context("no pods")?;
+            let env = spec.containers.first().and_then(|one| one.env.clone()).unwrap_or_default();
+            Ok(env.iter().any(|env| env.name == "VERSION" && env.value.as_deref() == Some(version)))
+        })
+        .await
+    }
+
+    async fn remove(&self) -> Result<()> {
+        for kind in ["rollbackpolicies", "rollbacks", "deployments"] {
+            self.tools.kubectl(&["-n", NAMESPACE, "delete", kind, "--all", "--wait=true"])?;
+        }
+        self.gone().await
+    }
+
+    async fn until(&self, what: &str, is_so: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_mins(5);
+        while !is_so(self).await? {
+            ensure!(
+                Instant::now() < deadline,
+                "waited five minutes for {what} of {}",
+                self.deployment().await?.name_any()
+            );
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        Ok(())
+    }
+}
