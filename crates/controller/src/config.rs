@@ -43,6 +43,9 @@ pub struct LimitsConfig {
     /// Automatic rollbacks in the cluster within `window`.
     #[serde(default)]
     pub per_cluster: Option<u32>,
+    /// Times within `window` that a revision is undone again at once when it comes back.
+    #[serde(default)]
+    pub returns: Option<u32>,
     /// The time in which they are counted, such as `1h`.
     #[serde(default)]
     pub window: Option<String>,
@@ -78,6 +81,7 @@ impl LimitsConfig {
             per_target: self.per_target.unwrap_or(default.per_target),
             per_namespace: self.per_namespace.unwrap_or(default.per_namespace),
             per_cluster: self.per_cluster.unwrap_or(default.per_cluster),
+            returns: self.returns.unwrap_or(default.returns),
             window: read("window", self.window.as_ref(), default.window)?,
             brake_targets: self.fleet_brake.targets.unwrap_or(default.brake_targets),
             brake_window: read("fleetBrake.window", self.fleet_brake.window.as_ref(), default.brake_window)?,

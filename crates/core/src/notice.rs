@@ -27,12 +27,16 @@ pub enum Reason {
     SoakStarted,
     /// The soak ended well; the revision is known good.
     SoakPassed,
+    /// A revision that was rolled back is live again.
+    RevisionReturned,
     /// A newer revision replaced the one that was judged.
     RolloutSuperseded,
     /// A check left its limit for good.
     CheckBreached,
     /// A rollback was decided.
     RollbackDecided,
+    /// Somebody keeps putting a bad revision back: a person is needed.
+    Contended,
     /// Something is wrong and nothing is done about it; the message says why.
     Held,
     /// A person is asked.
@@ -59,9 +63,11 @@ impl Reason {
             Self::RolloutDetected => "RolloutDetected",
             Self::SoakStarted => "SoakStarted",
             Self::SoakPassed => "SoakPassed",
+            Self::RevisionReturned => "RevisionReturned",
             Self::RolloutSuperseded => "RolloutSuperseded",
             Self::CheckBreached => "CheckBreached",
             Self::RollbackDecided => "RollbackDecided",
+            Self::Contended => "Contended",
             Self::Held => "Held",
             Self::ApprovalRequested => "ApprovalRequested",
             Self::RollbackStarted => "RollbackStarted",
@@ -77,7 +83,9 @@ impl Reason {
     pub fn is_warning(self) -> bool {
         matches!(
             self,
-            Self::CheckBreached
+            Self::RevisionReturned
+                | Self::Contended
+                | Self::CheckBreached
                 | Self::RollbackDecided
                 | Self::Held
                 | Self::ApprovalRequested

@@ -19,6 +19,8 @@ pub struct Limits {
     pub per_namespace: u32,
     /// Automatic rollbacks in the cluster within `window`.
     pub per_cluster: u32,
+    /// Times within `window` that a revision is undone again at once when it comes back.
+    pub returns: u32,
     /// The time in which they are counted.
     pub window: SignedDuration,
     /// The fleet brake: with more bad targets than this within `brake_window`, nothing is undone.
@@ -33,6 +35,7 @@ impl Default for Limits {
             per_target: 3,
             per_namespace: 10,
             per_cluster: 20,
+            returns: 2,
             window: SignedDuration::from_hours(1),
             brake_targets: 5,
             brake_window: SignedDuration::from_mins(5),
@@ -122,6 +125,13 @@ pub fn permission(request: &Request<'_>, past: &[Past], bad_now: &BTreeSet<Workl
     Permission::Act
 }
 
+/// Whether a revision that came back may be undone once more. `undone` are the times of the decisions to undo it because
+/// it had come back.
+pub fn may_undo_again(undone: &[Timestamp], limits: &Limits, now: Timestamp) -> bool {
+    let lately = undone.iter().filter(|at| now.duration_since(**at) < limits.window).count();
+    !exceeds(lately + 1, limits.returns)
+}
+
 fn exceeds(count: usize, limit: u32) -> bool {
     u32::try_from(count).map_or(true, |count| count > limit)
 }
@@ -182,6 +192,16 @@ mod tests {
         let elsewhere: Vec<Past> = (0..20).map(|index| past("other", &format!("t{index}"), 550)).collect();
         assert_eq!(reason(asked(&elsewhere, &[])), "Ask ClusterLimit");
         assert_eq!(reason(asked(&elsewhere[1..], &[])), "Act");
+    }
+
+    #[test]
+    fn what_comes_back_is_undone_again_so_many_times_and_not_for_ever() {
+        let limits = Limits::default();
+        assert!(may_undo_again(&[], &limits, at(600)));
+        assert!(may_undo_again(&[at(550)], &limits, at(600)));
+        assert!(!may_undo_again(&[at(550), at(590)], &limits, at(600)));
+        assert!(may_undo_again(&[at(530), at(590)], &limits, at(600)), "an hour ago does not count");
+        assert!(!may_undo_again(&[], &Limits { returns: 0, ..limits }, at(600)), "switched off");
     }
 
     #[test]

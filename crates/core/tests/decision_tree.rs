@@ -11,7 +11,7 @@ use snapback_core::readiness::Readiness;
 use snapback_core::rollback::{Acting, Phase as Act};
 use snapback_core::sample::Missing;
 use snapback_core::watch::{
-    Decision, Phase, Quarantined, Rollout, Standing, Target, blocked, decide, observe, permitted,
+    Decision, Phase, Quarantined, Rollout, Standing, Target, blocked, decide, observe, permitted, release,
 };
 use snapback_core::workload::{Said, Workload};
 use support::*;
@@ -172,7 +172,7 @@ fn kubernetes_own_deadline_is_a_breach_of_this_rollout_only() {
 
 #[test]
 fn a_target_mirrors_its_rollback_and_takes_the_outcome_over() {
-    let acting = |phase| Acting { phase, message: "told".into(), bad: version("v2") };
+    let acting = |phase| Acting { phase, message: "told".into(), bad: version("v2"), contended: false };
     let state = || Target { rollback: Some("r".into()), ..soaking() };
     for (phase, expected) in [
         (Act::AwaitingApproval, Phase::AwaitingApproval),
@@ -194,7 +194,7 @@ fn a_target_mirrors_its_rollback_and_takes_the_outcome_over() {
 
 #[test]
 fn suspension_does_not_stop_a_rollback_that_has_begun() {
-    let acting = Acting { phase: Act::Succeeded, message: "told".into(), bad: version("v2") };
+    let acting = Acting { phase: Act::Succeeded, message: "told".into(), bad: version("v2"), contended: false };
     let state = Target { rollback: Some("r".into()), ..soaking() };
     let policy = Policy { suspend: true, ..policy() };
     assert_eq!(decide(&policy, state, &complete_v1(), &[], Some(&acting), at(50)).state.phase, Phase::Idle);
@@ -227,7 +227,7 @@ fn a_newer_template_supersedes_and_known_good_stays() {
     let newer = workload("v3", vec![revision("v1", 1, 0, 0), revision("v2", 2, 3, 3), revision("v3", 3, 1, 0)]);
     let (target, notices) = observe(Some(&soaking()), &newer, at(30));
     assert_eq!(target.known_good.map(|good| good.fingerprint), Some(version("v1")));
-    assert_eq!(target.rollout, Some(Rollout { started: at(30), completed: None }));
+    assert_eq!(target.rollout, Some(Rollout { started: at(30), completed: None, returned: None }));
     let told: Vec<Reason> = notices.iter().map(|notice| notice.reason).collect();
     assert_eq!(told, [Reason::RolloutSuperseded, Reason::RolloutDetected]);
 }
@@ -240,11 +240,65 @@ fn going_back_by_hand_ends_the_watch() {
 }
 
 #[test]
-fn a_quarantined_revision_that_comes_back_is_held() {
+fn a_quarantined_revision_that_comes_back_is_undone_again_without_metrics() {
     let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), at: at(5) };
     let (v1, _) = observe(None, &complete_v1(), at(0));
-    let (target, _) = observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), at(30));
-    assert_eq!((target.phase, target.standing.reason.as_str(), target.rollout), (Phase::Held, "Quarantined", None));
+    let (target, notices) = observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), at(30));
+    assert_eq!((target.phase, target.standing.reason.as_str()), (Phase::Progressing, "Quarantined"));
+    assert_eq!(notices.iter().map(|notice| notice.reason).collect::<Vec<_>>(), [Reason::RevisionReturned]);
+    // The same look again tells nothing new, and its pods do not start a soak.
+    let (again, told) = observe(Some(&target), &complete_v2(), at(31));
+    assert_eq!((again.rollout.clone(), told), (target.rollout, vec![]));
+
+    let decision = decide(&policy(), again, &complete_v2(), &[], None, at(31));
+    let order = decision.order.unwrap();
+    assert_eq!((order.to.fingerprint, order.returned.as_deref(), order.ask), (version("v1"), Some("r"), None));
+    assert_eq!(order.breached, ["quarantine"]);
+    assert!(decision.state.standing.message.contains("Rollback r undid it"), "{:?}", decision.state.standing);
+}
+
+fn returned() -> Target {
+    let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), at: at(5) };
+    let (v1, _) = observe(None, &complete_v1(), at(0));
+    observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), at(30)).0
+}
+
+#[test]
+fn whoever_has_to_be_asked_is_asked_about_a_returned_revision_too() {
+    let approve = Policy { mode: Mode::Approve, ..policy() };
+    let decision = decide(&approve, returned(), &rolling_v2(), &[], None, at(31));
+    assert_eq!(decision.state.phase, Phase::AwaitingApproval);
+    let observe_only = Policy { mode: Mode::Observe, ..policy() };
+    let decision = decide(&observe_only, returned(), &rolling_v2(), &[], None, at(31));
+    assert_eq!((decision.order, decision.state.standing.reason.as_str()), (None, "ObservedOnly"));
+    let suspended = Policy { suspend: true, ..policy() };
+    assert_eq!(decide(&suspended, returned(), &rolling_v2(), &[], None, at(31)).order, None);
+}
+
+#[test]
+fn a_released_revision_is_judged_like_a_new_one() {
+    let mut live = returned();
+    let notices = release(&mut live, &["r".to_owned()], at(40));
+    assert_eq!(notices.iter().map(|notice| notice.reason).collect::<Vec<_>>(), [Reason::RolloutDetected]);
+    assert_eq!((live.quarantined.len(), live.rollout.clone().unwrap().returned), (0, None));
+    assert_eq!(decide(&policy(), live, &rolling_v2(), &[], None, at(41)).order, None);
+
+    let mut absent = Target { quarantined: returned().quarantined, ..observe(None, &complete_v1(), at(0)).0 };
+    assert_eq!(release(&mut absent, &["other".to_owned()], at(40)), vec![]);
+    assert_eq!(absent.quarantined.len(), 1);
+    assert_eq!(release(&mut absent, &["r".to_owned()], at(40)), vec![]);
+    assert_eq!((absent.quarantined.len(), absent.phase), (0, Phase::Idle));
+}
+
+#[test]
+fn a_revision_that_is_put_back_while_a_rollback_acts_has_come_back() {
+    let acting = Acting { phase: Act::Failed, message: "told".into(), bad: version("v2"), contended: true };
+    let state = Target { rollback: Some("r".into()), ..soaking() };
+    let decision = decide(&policy(), state, &complete_v2(), &[], Some(&acting), at(50));
+    assert_eq!(decision.state.rollout.as_ref().and_then(|rollout| rollout.returned.as_deref()), Some("r"));
+    assert_eq!(decision.state.rollback, None);
+    let order = decide(&policy(), decision.state, &complete_v2(), &[], None, at(51)).order;
+    assert_eq!(order.map(|order| order.from.fingerprint), Some(version("v2")));
 }
 
 #[test]
@@ -259,7 +313,7 @@ fn scaling_in_the_soak_does_not_start_it_anew() {
     let mut scaled = complete_v2();
     scaled.replicas = 5;
     let (target, notices) = observe(Some(&soaking()), &scaled, at(30));
-    assert_eq!(target.rollout, Some(Rollout { started: at(10), completed: Some(at(20)) }));
+    assert_eq!(target.rollout, Some(Rollout { started: at(10), completed: Some(at(20)), returned: None }));
     assert!(notices.is_empty());
 }
 

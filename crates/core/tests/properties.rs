@@ -85,12 +85,15 @@ proptest! {
             let (seen, _) = observe(before.as_ref(), &workload, at(second));
             let adopted = before.is_none().then(|| seen.known_good.clone()).flatten();
             let checks: Vec<CheckResult> = seen.rollout.iter().map(|_| result.clone()).collect();
-            let acting = seen.rollback.as_ref().map(|_| Acting { phase: act, message: "m".into(), bad: bad.clone() });
+            let acting = seen.rollback.as_ref().map(|_| Acting { phase: act, message: "m".into(), bad: bad.clone(), contended: wait % 2 == 0 });
             let decision = decide(&policy, seen.clone(), &workload, &checks, acting.as_ref(), at(second));
 
             if let Some(order) = &decision.order {
                 prop_assert!(seen.rollout.is_some(), "decided outside of a soak");
-                prop_assert!(order.evidence.iter().any(|check| check.verdict == Verdict::Breached), "decided without a breach");
+                let was_undone = seen.quarantined.iter().any(|bad| bad.fingerprint == workload.live);
+                prop_assert_eq!(order.returned.is_some(), was_undone);
+                let breached = order.evidence.iter().any(|check| check.verdict == Verdict::Breached);
+                prop_assert!(breached || was_undone, "decided without a breach");
                 prop_assert!(policy.mode != Mode::Observe && !policy.suspend, "decided without the right to");
                 prop_assert_eq!(order.ask.is_some() || policy.mode == Mode::Automatic, true);
                 prop_assert_eq!(&order.from.fingerprint, &workload.live);

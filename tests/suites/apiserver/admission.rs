@@ -178,11 +178,16 @@ pub(crate) fn record(bed: &Bed) -> Result<()> {
         r#"{"requireApproval":null}"#,
     ] {
         let said = format!("{:#}", patch(change).err().with_context(|| format!("{change} was accepted"))?);
-        ensure!(said.contains("only spec.approval may be set"), "{change}: {said}");
+        ensure!(said.contains("only spec.approval and spec.released may be set"), "{change}: {said}");
     }
     patch(r#"{"approval":{"decision":"Rejected","by":"me"}}"#)?;
     let said =
         patch(r#"{"approval":{"decision":"Approved","by":"me"}}"#).err().context("a second word was accepted")?;
     ensure!(format!("{said:#}").contains("the approval was already given"), "{said:#}");
+    let said = patch(r#"{"released":{"by":"me"}}"#).err().context("a release without a reason was accepted")?;
+    ensure!(format!("{said:#}").contains("spec.released.reason"), "{said:#}");
+    patch(r#"{"released":{"reason":"it was the database"}}"#)?;
+    let said = patch(r#"{"released":null}"#).err().context("a release was taken back")?;
+    ensure!(format!("{said:#}").contains("already released"), "{said:#}");
     bed.tools.kubectl(&["delete", "rollback", "record"]).map(drop)
 }

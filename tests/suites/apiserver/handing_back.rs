@@ -214,6 +214,12 @@ fn matrix(bed: &Bed, tool: Tool) -> Result<()> {
     if tool == Tool::Helm3 {
         cell.helm(&["rollback", "checkout"])?;
     }
+    // A revision that was undone and comes back is undone again, unless a person wants it otherwise.
+    let suspend = r#"{"spec":{"suspend":true}}"#;
+    bed.tools.kubectl(&["-n", &cell.namespace, "patch", "rbp", "checkout", "--type=merge", "-p", suspend])?;
+    bed.until(&cell.namespace, "checkout", "suspended", |policy| {
+        policy.status.as_ref().and_then(|status| status.observed_generation) == policy.metadata.generation
+    })?;
     cell.apply(V2)?;
     cell.is_exactly("v2 again", V2)?;
     cell.nothing_of_ours("v2 again")

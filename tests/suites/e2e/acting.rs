@@ -1,7 +1,7 @@
 //! Scenarios about what is done, and to whom.
 
 use anyhow::{Context, Result, ensure};
-use snapback_api::v1alpha1::{PhaseName, RollbackPhase};
+use snapback_api::v1alpha1::{PhaseName, RollbackPhase, TriggerType};
 
 use crate::judging::ERRORS;
 use crate::scenario::{Bed, Scenario, TARGET};
@@ -144,16 +144,30 @@ pub(crate) fn selector(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn undone_once(bed: &Bed) -> Result<()> {
-    let scenario = Scenario::adopted(bed, "undone-once", 0, "")?;
+pub(crate) fn comes_back(bed: &Bed) -> Result<()> {
+    let scenario = Scenario::adopted(bed, "comes-back", 0, "")?;
     let bad = scenario.v1.with(&[("VERSION", "v2"), ("CRASH_AFTER", "300ms")]);
     scenario.apply(&bad)?;
     scenario.ended(RollbackPhase::Succeeded, 90)?;
     scenario.target("at rest", 20, |target| target.phase == PhaseName::Idle)?;
     scenario.apply(&bad)?;
-    let held = scenario.target("held", 30, |target| target.phase == PhaseName::Held)?;
-    ensure!(held.reason == "Quarantined", "{held:?}");
-    std::thread::sleep(std::time::Duration::from_secs(4));
-    ensure!(scenario.rollbacks()?.len() == 1, "it was undone twice");
-    scenario.is_version("v2")
+    scenario.target("undone again", 60, |target| {
+        target.phase == PhaseName::Idle && target.quarantined.iter().any(|bad| bad.rollback.ends_with("-1"))
+    })?;
+    let mut rollbacks = scenario.rollbacks()?;
+    rollbacks.sort_by_key(|rollback| rollback.spec.decided_at.clone());
+    ensure!(rollbacks.len() == 2, "{} Rollbacks", rollbacks.len());
+    let again = rollbacks.pop().context("just counted")?;
+    ensure!(again.spec.trigger.type_ == TriggerType::Quarantine, "{:?}", again.spec.trigger);
+    ensure!(again.status.is_some_and(|status| status.phase == Some(RollbackPhase::Succeeded)), "it did not succeed");
+    scenario.is_version("v1")?;
+
+    // A person lets it go: it runs, and is judged anew.
+    scenario.policy("mode: Observe")?;
+    let patch = r#"{"spec":{"released":{"reason":"a drill"}}}"#;
+    let name = again.metadata.name.context("no name")?;
+    bed.tools.kubectl(&["-n", &scenario.namespace, "patch", "rollback", &name, "--type=merge", "-p", patch])?;
+    scenario.target("released", 20, |target| target.quarantined.is_empty())?;
+    scenario.apply(&bad)?;
+    scenario.target("judged", 60, |target| target.reason == "ObservedOnly").map(drop)
 }

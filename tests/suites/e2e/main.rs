@@ -133,7 +133,7 @@ fn side_by_side() -> Vec<Test> {
         ("a_query_of_many_series_is_told_and_stops_nothing_else", judging::many_series),
         ("open_telemetry_names_are_understood", judging::open_telemetry),
         ("a_selector_covers_every_deployment_with_its_labels", acting::selector),
-        ("an_undone_revision_is_not_undone_twice", acting::undone_once),
+        ("an_undone_revision_that_comes_back_is_undone_again", acting::comes_back),
     ]
 }
 

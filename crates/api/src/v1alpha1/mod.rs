@@ -19,8 +19,8 @@ pub use policy_status::{
     PhaseName, QuarantinedStatus, ReadinessStatus, RollbackPolicyStatus, RolloutStatus, Summary, TargetStatus,
 };
 pub use rollback::{
-    ApprovalDecision, ApprovalSpec, LimitSpec, Rollback, RollbackSpec, RollbackTarget, RollbackVerify, TriggerSpec,
-    TriggerType,
+    ApprovalDecision, ApprovalSpec, LimitSpec, ReleaseSpec, Rollback, RollbackSpec, RollbackTarget, RollbackVerify,
+    TriggerSpec, TriggerType,
 };
 pub use rollback_status::{ActionStatus, FieldOwner, RollbackPhase, RollbackStatus, Timeline};
 

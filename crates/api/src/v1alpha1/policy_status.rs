@@ -144,6 +144,10 @@ pub struct RolloutStatus {
     /// When all its pods were available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
+    /// The Rollback that undid this revision before: it came back, and is undone again without waiting for metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub returned: Option<String>,
     /// When its soak is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak_ends_at: Option<Time>,

@@ -35,9 +35,10 @@ use super::rollback_status::RollbackStatus;
     printcolumn(json_path = ".status.message", name = "Message", type_ = "string", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.target == oldSelf.target && self.from == oldSelf.from && self.to == oldSelf.to && self.trigger == oldSelf.trigger").message("must not change: a Rollback is a record; only spec.approval may be set"))]
-#[x_kube(validation = Rule::new("self.decidedAt == oldSelf.decidedAt && self.deadline == oldSelf.deadline && self.verify.duration == oldSelf.verify.duration && has(self.speed) == has(oldSelf.speed) && (!has(self.speed) || self.speed == oldSelf.speed) && has(self.approvalTimeout) == has(oldSelf.approvalTimeout) && (!has(self.approvalTimeout) || self.approvalTimeout == oldSelf.approvalTimeout) && has(self.requireApproval) == has(oldSelf.requireApproval) && (!has(self.requireApproval) || self.requireApproval == oldSelf.requireApproval)").message("must not change: a Rollback is a record; only spec.approval may be set"))]
+#[x_kube(validation = Rule::new("self.target == oldSelf.target && self.from == oldSelf.from && self.to == oldSelf.to && self.trigger == oldSelf.trigger").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
+#[x_kube(validation = Rule::new("self.decidedAt == oldSelf.decidedAt && self.deadline == oldSelf.deadline && self.verify.duration == oldSelf.verify.duration && has(self.speed) == has(oldSelf.speed) && (!has(self.speed) || self.speed == oldSelf.speed) && has(self.approvalTimeout) == has(oldSelf.approvalTimeout) && (!has(self.approvalTimeout) || self.approvalTimeout == oldSelf.approvalTimeout) && has(self.requireApproval) == has(oldSelf.requireApproval) && (!has(self.requireApproval) || self.requireApproval == oldSelf.requireApproval)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)").message("must not change: the approval was already given"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.released) || (has(self.released) && self.released == oldSelf.released)").message("must not change: the revision was already released"))]
 pub struct RollbackSpec {
     /// The workload.
     pub target: RollbackTarget,
@@ -64,6 +65,9 @@ pub struct RollbackSpec {
     /// What the person says. Set it once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalSpec>,
+    /// Lets the revision that was undone come back: it is judged like a new one. Set it once, with the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<ReleaseSpec>,
     /// When it was decided.
     pub decided_at: Time,
     /// When the rollout of the bad revision was first seen.
@@ -106,10 +110,14 @@ pub struct TriggerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub policy: Option<String>,
-    /// The checks that were breached.
+    /// The checks that were breached; `quarantine` when the revision was undone before and came back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 17), inner(length(max = 63)))]
     pub checks: Vec<String>,
+    /// The record of the undo before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub previous: Option<String>,
 }
 
 /// Who decided.
@@ -117,6 +125,8 @@ pub struct TriggerSpec {
 pub enum TriggerType {
     /// A policy.
     Policy,
+    /// A policy: a revision that was undone before came back.
+    Quarantine,
     /// A person.
     Manual,
 }
@@ -134,6 +144,18 @@ pub struct ApprovalSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub reason: Option<String>,
+}
+
+/// Why a revision that was undone may come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ReleaseSpec {
+    /// Who says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub by: Option<String>,
+    /// What was wrong with it, and why it is not any more.
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: String,
 }
 
 /// Yes or no.

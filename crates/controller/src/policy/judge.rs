@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use snapback_api::v1alpha1::{Rollback, RollbackPolicy, TargetStatus};
+use snapback_api::v1alpha1::{RollbackPolicy, TargetStatus};
 use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate};
 use snapback_core::notice::Notice;
 use snapback_core::permission::{Permission, Request, permission};
 use snapback_core::policy::{Policy, Rule, Severity};
-use snapback_core::watch::{self, Decision, Phase, RevisionRef, Standing, Target};
+use snapback_core::watch::{self, Decision, RevisionRef, Target};
 use snapback_core::workload::Workload;
 
 use super::guard::Guarded;
 use super::order::{self, Ordered};
-use super::ready;
+use super::{quarantine, ready};
 use crate::context::Context;
 use crate::error::Error;
 use crate::sampler::{Grid, Samples, Wanted, WatchKey};
@@ -50,13 +50,19 @@ pub(super) async fn judge(
     let now = shared.now();
     let namespace = policy.namespace().unwrap_or_default();
     let before = known.map(target_from_status);
-    let (state, mut notices) = watch::observe(before.as_ref(), &live.workload, now);
+    let (mut state, mut notices) = watch::observe(before.as_ref(), &live.workload, now);
+    let released = quarantine::released(shared, &namespace, known);
+    notices.extend(watch::release(&mut state, &released, now));
     let acting = match &state.rollback {
         Some(rollback) => order::acting(shared, &namespace, rollback).await?,
         None => None,
     };
 
-    let judged = state.rollout.as_ref().filter(|_| state.rollback.is_none() && !guarded.policy.suspend);
+    // What came back is not measured: it is undone.
+    let judged = state
+        .rollout
+        .as_ref()
+        .filter(|rollout| state.rollback.is_none() && !guarded.policy.suspend && rollout.returned.is_none());
     let (checks, asked) = if let Some(rollout) = judged {
         shared.pod_watches.start(&namespace, &policy.name_any(), name, &live.selector);
         let wanted = wanted(policy, guarded, name, &state, &live.workload, rollout.started);
@@ -96,21 +102,20 @@ pub(super) async fn judge(
         match order::place(shared, policy, guarded, name, live, order, &asked).await? {
             Ordered::Placed(rollback) => {
                 shared.metrics.decided(order.started, now);
+                if order.returned.is_some() {
+                    shared.metrics.returned();
+                }
                 state.rollback = Some(rollback);
             }
             Ordered::Adopted(rollback) => {
                 notices.clear();
                 state.rollback = Some(rollback);
             }
-            Ordered::UndoneBefore(rollback) => {
-                notices.clear();
-                state.phase = Phase::Held;
-                state.rollout = None;
-                let message = format!(
-                    "{} was undone before by Rollback {rollback}; it is not undone a second time",
-                    order.from.name()
-                );
-                state.standing = Standing::new("Quarantined", message);
+            Ordered::NotAgain(rollback) => {
+                notices = quarantine::not_again(&mut state, order, &namespace, &rollback);
+            }
+            Ordered::Contended(rollback) => {
+                notices = quarantine::contended(&mut state, order, &namespace, &rollback);
             }
         }
     }
@@ -230,9 +235,4 @@ fn results(policy: &Policy, state: &Target, workload: &Workload, samples: &Sampl
         minimum_requests: policy.minimum_requests,
     };
     policy.checks.iter().map(|check| evaluate(check, policy.analysis, &measured)).collect()
-}
-
-/// The name that a first decision on this revision gives its `Rollback`.
-pub(super) fn first_name(target: &str, uid: &str, fingerprint: &str, episode: u32) -> String {
-    Rollback::name_for(target, uid, fingerprint, episode)
 }

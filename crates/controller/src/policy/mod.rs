@@ -15,6 +15,7 @@ mod guard;
 mod judge;
 mod order;
 pub(crate) mod overlap;
+mod quarantine;
 mod ready;
 mod summary;
 
@@ -91,7 +92,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
     for name in &guarded.targets {
         let known = known_target(policy, name);
         if guarded.policy.suspend && known.is_none_or(|known| known.rollback.is_none())
-            || is_settled(policy, known, &guarded, name)
+            || is_settled(policy, known, &guarded, name) && quarantine::released(shared, &namespace, known).is_empty()
         {
             targets.extend(known.cloned());
             continue;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use snapback_api::conditions::cut;
@@ -12,18 +13,18 @@ use snapback_api::v1alpha1::{
 use snapback_core::checks::{CheckResult, Verdict};
 use snapback_core::duration;
 use snapback_core::fingerprint::Fingerprint;
+use snapback_core::permission::may_undo_again;
 use snapback_core::policy::{Quantile, Rule};
-use snapback_core::rollback::Acting;
+use snapback_core::rollback::{Acting, CONTENDED};
 use snapback_core::watch::Order;
 
 use super::guard::Guarded;
-use super::judge::first_name;
 use crate::context::Context;
 use crate::error::Error;
 use crate::status::{check_status, revision_status, stored};
-use crate::workload::Live;
+use crate::workload::{Live, Observed, observe};
 
-/// Decisions on one revision that led to nothing (superseded, refused) before we stop counting.
+/// Decisions on one revision before we stop counting.
 const MOST_EPISODES: u32 = 20;
 
 /// What became of an order.
@@ -32,8 +33,37 @@ pub(super) enum Ordered {
     Placed(String),
     /// Somebody (we, before a crash; another leader) placed the same one already.
     Adopted(String),
-    /// The revision was undone before: at most once per bad revision.
-    UndoneBefore(String),
+    /// The undo of this revision did not help before, or could not be done.
+    NotAgain(String),
+    /// The revision was undone as often as it may be, and came back each time.
+    Contended(String),
+}
+
+/// What an earlier record says about deciding on the same revision anew.
+enum Earlier {
+    /// It acts, or waits for a person.
+    Acting,
+    /// It led to nothing, or a person released the revision.
+    Void,
+    /// It undid the revision, and somebody put that back.
+    Undone,
+    /// It did not help, or could not be carried out.
+    Useless,
+}
+
+fn earlier(record: &Rollback) -> Earlier {
+    let status = record.status.as_ref();
+    let was_contended = status.is_some_and(|status| status.reason == CONTENDED);
+    match status.and_then(|status| status.phase) {
+        None | Some(RollbackPhase::AwaitingApproval | RollbackPhase::Running | RollbackPhase::Verifying) => {
+            Earlier::Acting
+        }
+        _ if record.spec.released.is_some() => Earlier::Void,
+        Some(RollbackPhase::Superseded | RollbackPhase::Rejected) => Earlier::Void,
+        Some(RollbackPhase::Succeeded) => Earlier::Undone,
+        Some(RollbackPhase::Failed) if was_contended => Earlier::Undone,
+        Some(RollbackPhase::Failed | RollbackPhase::Escalated) => Earlier::Useless,
+    }
 }
 
 /// Creates the `Rollback`, after a last look at the policy: a deleted, changed or suspended one decides nothing.
@@ -54,28 +84,41 @@ pub(super) async fn place(
     }
     let rollbacks: Api<Rollback> = Api::namespaced(shared.client.clone(), &namespace);
     let uid = live.workload.uid.as_str();
+    let mut undone: Vec<Rollback> = Vec::new();
     for episode in 0..MOST_EPISODES {
-        let name = first_name(target, uid, order.from.fingerprint.as_str(), episode);
-        let rollback = rollback(policy, guarded, target, uid, order, asked, &name);
-        match crate::timed("the Rollback", rollbacks.create(&PostParams::default(), &rollback)).await {
-            Ok(_) => return Ok(Ordered::Placed(name)),
-            Err(Error::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
-        let Some(existing) = crate::timed("the Rollback", rollbacks.get_opt(&name)).await? else {
-            return Err(Error::Conflict("the Rollback"));
-        };
-        match existing.status.and_then(|status| status.phase) {
-            Some(RollbackPhase::Superseded | RollbackPhase::Rejected) => {}
-            Some(RollbackPhase::Succeeded | RollbackPhase::Failed | RollbackPhase::Escalated) => {
-                return Ok(Ordered::UndoneBefore(name));
+        let name = Rollback::name_for(target, uid, order.from.fingerprint.as_str(), episode);
+        if let Some(existing) = crate::timed("the Rollback", rollbacks.get_opt(&name)).await? {
+            match earlier(&existing) {
+                Earlier::Acting => return Ok(Ordered::Adopted(name)),
+                Earlier::Useless => return Ok(Ordered::NotAgain(name)),
+                Earlier::Void => undone.clear(),
+                Earlier::Undone => undone.push(existing),
             }
-            None | Some(RollbackPhase::AwaitingApproval | RollbackPhase::Running | RollbackPhase::Verifying) => {
-                return Ok(Ordered::Adopted(name));
+            continue;
+        }
+        if let Some(last) = undone.last() {
+            // That record ended after our look: what we saw may have been undone by it.
+            is_still_live(shared, &namespace, target, order).await?;
+            // The first of them was the decision, the others were for its coming back.
+            let again: Vec<Timestamp> = undone.iter().skip(1).map(|record| record.spec.decided_at.0).collect();
+            if !may_undo_again(&again, &shared.limits, order.decided) {
+                return Ok(Ordered::Contended(last.name_any()));
             }
         }
+        let on = RollbackTarget { kind: TargetKind::Deployment, name: target.to_owned(), uid: uid.to_owned() };
+        let rollback = rollback(policy, guarded, on, order, undone.last(), asked, &name);
+        // Somebody else's of that name is a conflict: the next look adopts it.
+        crate::timed("the Rollback", rollbacks.create(&PostParams::default(), &rollback)).await?;
+        return Ok(Ordered::Placed(name));
     }
-    Ok(Ordered::UndoneBefore(first_name(target, uid, order.from.fingerprint.as_str(), MOST_EPISODES - 1)))
+    Ok(Ordered::Contended(Rollback::name_for(target, uid, order.from.fingerprint.as_str(), MOST_EPISODES - 1)))
+}
+
+async fn is_still_live(shared: &Context, namespace: &str, target: &str, order: &Order) -> Result<(), Error> {
+    match observe(&shared.client, namespace, target).await? {
+        Observed::Live(live) if live.workload.live == order.from.fingerprint => Ok(()),
+        _ => Err(Error::Conflict("the workload")),
+    }
 }
 
 /// What the `Rollback` of that name says of itself; `None` when somebody deleted it, or before its first step.
@@ -87,41 +130,46 @@ pub(super) async fn acting(shared: &Context, namespace: &str, name: &str) -> Res
             phase: snapback_core::rollback::Phase::Rejected,
             message: format!("Rollback {name} was deleted; nothing more is done for this revision"),
             bad: Fingerprint::recorded(""),
+            contended: false,
         }));
     };
     let status = rollback.status.clone().unwrap_or_default();
     let phase = status.phase.map_or(snapback_core::rollback::Phase::Running, crate::rollback::phase);
-    Ok(Some(Acting { phase, message: status.message, bad: Fingerprint::recorded(rollback.spec.from.fingerprint) }))
+    let contended = status.reason == CONTENDED;
+    let bad = Fingerprint::recorded(rollback.spec.from.fingerprint);
+    Ok(Some(Acting { phase, message: status.message, bad, contended }))
 }
 
 fn rollback(
     policy: &RollbackPolicy,
     guarded: &Guarded,
-    target: &str,
-    uid: &str,
+    target: RollbackTarget,
     order: &Order,
+    previous: Option<&Rollback>,
     asked: &BTreeMap<String, String>,
     name: &str,
 ) -> Rollback {
     let rules = &guarded.policy;
     let label = |text: &str| text.chars().take(63).collect::<String>();
-    let labels = [(POLICY_LABEL, policy.name_any()), (TARGET_LABEL, target.to_owned())];
+    let labels = [(POLICY_LABEL, policy.name_any()), (TARGET_LABEL, target.name.clone())];
     let mut rollback = Rollback::new(
         name,
         RollbackSpec {
-            target: RollbackTarget { kind: TargetKind::Deployment, name: target.to_owned(), uid: uid.to_owned() },
+            target,
             from: revision_status(&order.from),
             to: revision_status(&order.to),
             trigger: TriggerSpec {
-                type_: TriggerType::Policy,
+                type_: if order.returned.is_some() { TriggerType::Quarantine } else { TriggerType::Policy },
                 policy: Some(policy.name_any()),
                 checks: order.breached.clone(),
+                previous: previous.map(ResourceExt::name_any),
             },
             require_approval: order.ask.is_some().then_some(true),
             approval_reason: order.ask.as_deref().map(|ask| cut(ask, 512)),
             approval_timeout: order.ask.is_some().then(|| duration::format(rules.rollback.approval_timeout)),
             speed: rules.rollback.fast.then_some(SpeedName::Fast),
             approval: None,
+            released: None,
             decided_at: stored(order.decided),
             started_at: Some(stored(order.started)),
             first_bad_at: order.first_bad.map(stored),
@@ -131,9 +179,16 @@ fn rollback(
                 interval: duration::format(rules.soak.interval),
                 minimum_requests: i64::try_from(rules.minimum_requests).unwrap_or(1),
                 metrics: policy.spec.metrics.clone(),
-                limits: order.evidence.iter().filter_map(|result| limit(guarded, result)).collect(),
+                // What came back was not measured again: it is cured when the limits hold that it broke before.
+                limits: match previous.filter(|_| order.returned.is_some()) {
+                    Some(previous) => previous.spec.verify.limits.clone(),
+                    None => order.evidence.iter().filter_map(|result| limit(guarded, result)).collect(),
+                },
             },
-            evidence: evidence(&order.evidence, asked),
+            evidence: match previous.filter(|_| order.returned.is_some()) {
+                Some(previous) => previous.spec.evidence.clone(),
+                None => evidence(&order.evidence, asked),
+            },
         },
     );
     rollback.metadata = ObjectMeta {

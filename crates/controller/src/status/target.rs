@@ -23,6 +23,7 @@ pub(crate) fn target_status(
     let rollout = target.rollout.as_ref().map(|rollout| RolloutStatus {
         started_at: stored(rollout.started),
         completed_at: rollout.completed.map(stored),
+        returned: rollout.returned.clone(),
         soak_ends_at: rollout.completed.and_then(|at| at.checked_add(policy.soak.duration).ok()).map(stored),
     });
     TargetStatus {
@@ -62,6 +63,7 @@ pub(crate) fn target_from_status(status: &TargetStatus) -> Target {
         rollout: status.rollout.as_ref().map(|rollout| Rollout {
             started: rollout.started_at.0,
             completed: rollout.completed_at.as_ref().map(|time| time.0),
+            returned: rollout.returned.clone(),
         }),
         rollback: status.rollback.clone(),
         quarantined: status

@@ -33,6 +33,7 @@ pub struct Metrics {
     reconciles: Family<Reconciled, Counter<u64, AtomicU64>>,
     rollbacks: Family<Ended, Counter<u64, AtomicU64>>,
     decided: Counter<u64, AtomicU64>,
+    returned: Counter<u64, AtomicU64>,
     judged: Gauge<i64, AtomicI64>,
     detect: Histogram,
     undo: Histogram,
@@ -47,6 +48,7 @@ impl Default for Metrics {
             reconciles: Family::default(),
             rollbacks: Family::default(),
             decided: Counter::default(),
+            returned: Counter::default(),
             judged: Gauge::default(),
             detect: seconds(),
             undo: seconds(),
@@ -56,6 +58,8 @@ impl Default for Metrics {
         registry.register("reconciles", "Reconciles by controller and outcome", metrics.reconciles.clone());
         registry.register("rollbacks", "Rollbacks that ended, by outcome", metrics.rollbacks.clone());
         registry.register("rollbacks_decided", "Rollbacks that were decided", metrics.decided.clone());
+        let returned = "Quarantined revisions that came back and were undone again: oscillation";
+        registry.register("returns", returned, metrics.returned.clone());
         registry.register("judged_targets", "Targets that are judged now", metrics.judged.clone());
         let detect = "From the first sight of a bad rollout to the decision, in seconds";
         registry.register("time_to_detect_seconds", detect, metrics.detect.clone());
@@ -71,6 +75,11 @@ impl Metrics {
     /// Counts a reconcile.
     pub fn reconciled(&self, controller: &'static str, outcome: &'static str) {
         self.reconciles.get_or_create(&Reconciled { controller, outcome }).inc();
+    }
+
+    /// Counts a revision that came back.
+    pub fn returned(&self) {
+        self.returned.inc();
     }
 
     /// Counts a decision.

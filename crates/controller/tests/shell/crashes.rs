@@ -42,13 +42,35 @@ async fn a_fast_undo_puts_the_surge_back_wherever_the_process_dies() {
     die_everywhere(&fast).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_is_undone_again_wherever_the_process_dies() {
+    let release = async || {
+        let world = World::adopted().await;
+        world.deploy("v2", false);
+        world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+        world.at_rest("the first rollback").await;
+        world
+    };
+    die_everywhere_after(release, 2).await;
+}
+
 /// The process dies before and after each of its writes, under this policy.
 async fn die_everywhere(policy: &Value) {
-    let world = World::adopted().await;
-    world.policy(policy);
+    let adopt = async || {
+        let world = World::adopted().await;
+        world.policy(policy);
+        world
+    };
+    die_everywhere_after(adopt, 1).await;
+}
+
+/// The process dies before and after each of its writes on a bad v2, in a world that is made anew for each; v2 is then
+/// undone for the `times`-th time.
+async fn die_everywhere_after(make: impl AsyncFn() -> World, times: usize) {
+    let world = make().await;
     let before = world.api.calls().len();
     world.deploy("v2", false);
-    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.until("a Rollback", |world| world.rollbacks().len() == times).await;
     world.at_rest("the rollback").await;
     let writes: Vec<String> =
         world.api.calls().iter().skip(before).filter(|call| is_write(call)).map(Call::title).collect();
@@ -59,17 +81,16 @@ async fn die_everywhere(policy: &Value) {
     for (index, title) in writes.iter().enumerate() {
         for fault in [Fault::DiesBefore, Fault::DiesAfter] {
             let what = format!("{fault:?} write {index}, {title}");
-            let mut world = World::adopted().await;
-            world.policy(policy);
+            let mut world = make().await;
             let count = Arc::new(AtomicUsize::new(0));
             world.api.fault(move |call| is_write(call) && count.fetch_add(1, Ordering::Relaxed) == index, fault);
             world.deploy("v2", false);
             world.until(&what, |world| world.api.faults_left() == 0).await;
             world.kill().await;
             world.start();
-            world.until(&what, |world| !world.rollbacks().is_empty()).await;
+            world.until(&what, |world| world.rollbacks().len() == times).await;
             world.at_rest(&what).await;
-            world.was_undone_once(&what);
+            world.was_undone(times, &what);
             world.kill().await;
         }
     }

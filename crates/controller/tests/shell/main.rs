@@ -5,4 +5,5 @@
 mod crashes;
 mod faults;
 mod others;
+mod returns;
 mod world;

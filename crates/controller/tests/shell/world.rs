@@ -59,7 +59,7 @@ impl World {
 
     /// The user applies a version of the Deployment; one that is not well crash-loops.
     pub(crate) fn deploy(&self, version: &str, well: bool) {
-        self.api.apply("apps/v1", "deployments", &deployment(version, well));
+        deploy(&self.api, version, well);
     }
 
     /// The user makes a ConfigMap.
@@ -158,11 +158,17 @@ impl World {
     /// The one outcome of a bad v2, whatever happened on the way: v1 is back, by one undo, recorded once, and nothing of
     /// ours is left on the workload.
     pub(crate) fn was_undone_once(&self, what: &str) {
+        self.was_undone(1, what);
+    }
+
+    /// The same for a v2 that came back: as many undos, as many records.
+    pub(crate) fn was_undone(&self, times: usize, what: &str) {
         assert_eq!(self.image(), "shop/checkout:v1", "{what}");
-        assert_eq!(self.revision(), "3", "{what}: not one undo");
+        assert_eq!(self.revision(), (1 + 2 * times).to_string(), "{what}: not {times} undo");
         let rollbacks = self.rollbacks();
-        assert_eq!(rollbacks.len(), 1, "{what}: {rollbacks:#?}");
-        let status = rollbacks[0].status.clone().unwrap();
+        assert_eq!(rollbacks.len(), times, "{what}: {rollbacks:#?}");
+        let newest = rollbacks.iter().max_by_key(|rollback| &rollback.spec.decided_at).unwrap();
+        let status = newest.status.clone().unwrap();
         assert_eq!(status.phase, Some(RollbackPhase::Succeeded), "{what}: {}", status.message);
         assert!(
             status.timeline.undo_accepted_at.is_some() && status.timeline.ended_at.is_some(),
@@ -184,6 +190,11 @@ impl World {
         let expected = deployment_template("v1", true);
         assert_eq!(deployment["spec"]["template"], expected, "{what}: the template is not what the user applied");
     }
+}
+
+/// The user applies a version.
+pub(crate) fn deploy(api: &FakeApi, version: &str, well: bool) {
+    api.apply("apps/v1", "deployments", &deployment(version, well));
 }
 
 fn is_over(phase: Option<RollbackPhase>) -> bool {

@@ -25,6 +25,9 @@ use crate::ids::WorkloadUid;
 use crate::ownership::Owner;
 use crate::watch::RevisionRef;
 
+/// The reason of a `Rollback` that ended because somebody put the bad revision back.
+pub const CONTENDED: &str = "Contended";
+
 /// Where a `Rollback` stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -146,4 +149,6 @@ pub struct Acting {
     pub message: String,
     /// The revision it leaves.
     pub bad: Fingerprint,
+    /// Whether somebody put that back while it acted.
+    pub contended: bool,
 }

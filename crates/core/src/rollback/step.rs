@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::verify::{Verification, Verified, judge};
-use super::{Approval, Order, Phase, Progress};
+use super::{Approval, CONTENDED, Order, Phase, Progress};
 use crate::notice::{Notice, Reason};
 use crate::workload::{PodFacts, Workload, rolled_out};
 
@@ -158,7 +158,7 @@ fn advance(
     }
     if workload.live == order.from.fingerprint {
         let message = format!("{} was put back by somebody after the undo", order.from.name());
-        return end(next, Phase::Failed, "Contended", message, now);
+        return end(next, Phase::Failed, CONTENDED, message, now);
     }
     if workload.live != order.to.fingerprint {
         return superseded(next, workload, now);
@@ -205,7 +205,7 @@ fn undo(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> S
     match (next.progress.undo_requested, next.progress.number_at_request) {
         (Some(_), Some(number)) if good_number > number => {
             let message = format!("the undo was accepted, and {} put back by somebody", order.from.name());
-            return end(next, Phase::Failed, "Contended", message, now);
+            return end(next, Phase::Failed, CONTENDED, message, now);
         }
         (Some(requested), _) if now.duration_since(requested) > order.deadline => {
             let why = next.progress.refused.as_deref().unwrap_or("it gave no reason");

@@ -33,6 +33,8 @@ pub struct Order {
     pub ask: Option<String>,
     /// Names of the checks that decided.
     pub breached: Vec<String>,
+    /// The record of its undo before, when a quarantined revision is back.
+    pub returned: Option<String>,
     /// Every check's result at this instant.
     pub evidence: Vec<CheckResult>,
     /// When the rollout was first seen.
@@ -78,11 +80,15 @@ pub fn decide(
         );
     }
 
+    if let Some(rollback) = &rollout.returned {
+        let cause = Cause::returned(rollback);
+        return on_cause(policy, state, workload, cause, &rollout, now);
+    }
+
     let mut results = checks.to_vec();
     results.extend(super::progress::evaluate(workload, &rollout));
-    let breached: Vec<&CheckResult> = results.iter().filter(|check| check.verdict == Verdict::Breached).collect();
-    if !breached.is_empty() {
-        return on_breach(policy, state, workload, &results, &rollout, now);
+    if let Some(cause) = Cause::breached(&results) {
+        return on_cause(policy, state, workload, cause, &rollout, now);
     }
 
     let interval = Some(policy.soak.interval);
@@ -165,20 +171,55 @@ fn hold(state: &mut Target, notices: &mut Vec<Notice>, message: &str) {
     state.phase = Phase::Held;
 }
 
-fn on_breach(
+/// Why a revision is to be undone.
+struct Cause {
+    /// For people.
+    story: String,
+    /// The checks that say so.
+    checks: Vec<String>,
+    /// Whether that is enough to act without asking.
+    critical: bool,
+    first_bad: Option<Timestamp>,
+    evidence: Vec<CheckResult>,
+}
+
+impl Cause {
+    /// Checks are breached.
+    fn breached(results: &[CheckResult]) -> Option<Self> {
+        let breached: Vec<&CheckResult> = results.iter().filter(|check| check.verdict == Verdict::Breached).collect();
+        let story = breached.iter().map(|check| format!("{}: {}", check.name, check.message)).collect::<Vec<_>>();
+        (!breached.is_empty()).then(|| Self {
+            story: story.join("; "),
+            checks: breached.iter().map(|check| check.name.clone()).collect(),
+            critical: breached.iter().any(|check| check.severity == Severity::Critical),
+            first_bad: breached.iter().filter_map(|check| check.first_bad).min(),
+            evidence: results.to_vec(),
+        })
+    }
+
+    /// A quarantined revision is back: nothing is measured, it was found bad before.
+    fn returned(rollback: &str) -> Self {
+        Self {
+            story: format!("it is back, though Rollback {rollback} undid it"),
+            checks: vec!["quarantine".to_owned()],
+            critical: true,
+            first_bad: None,
+            evidence: Vec::new(),
+        }
+    }
+}
+
+fn on_cause(
     policy: &Policy,
     mut state: Target,
     workload: &Workload,
-    results: &[CheckResult],
+    cause: Cause,
     rollout: &Rollout,
     now: Timestamp,
 ) -> Decision {
-    let breached: Vec<&CheckResult> = results.iter().filter(|check| check.verdict == Verdict::Breached).collect();
-    let critical = breached.iter().any(|check| check.severity == Severity::Critical);
+    let Cause { story, critical, .. } = &cause;
     let said = &workload.said;
     let mode = said.mode.clone().and_then(Result::ok).unwrap_or(policy.mode);
-    let story =
-        breached.iter().map(|check| format!("{}: {}", check.name, check.message)).collect::<Vec<_>>().join("; ");
     let mut notices = Vec::new();
 
     let held = |mut state: Target, mut notices: Vec<Notice>, reason: &'static str, message: String| {
@@ -207,8 +248,10 @@ fn on_breach(
         return held(state, notices, "ForwardFixOnly", message);
     }
 
-    notices.push(Notice::new(Reason::CheckBreached, story.clone()));
-    let ask = ask(policy, said, mode, critical);
+    if rollout.returned.is_none() {
+        notices.push(Notice::new(Reason::CheckBreached, story.clone()));
+    }
+    let ask = ask(policy, said, mode, *critical);
     let (bad, back) = (state.current.name(), good.name());
     let outcome = match (mode, &ask) {
         (Mode::Observe, _) => format!("{bad} is bad ({story}); it would go back to {back}"),
@@ -226,9 +269,10 @@ fn on_breach(
         from: state.current.clone(),
         to: good,
         ask,
-        breached: breached.iter().map(|check| check.name.clone()).collect(),
-        first_bad: breached.iter().filter_map(|check| check.first_bad).min(),
-        evidence: results.to_vec(),
+        breached: cause.checks,
+        first_bad: cause.first_bad,
+        evidence: cause.evidence,
+        returned: rollout.returned.clone(),
         started: rollout.started,
         decided: now,
     };
@@ -285,6 +329,13 @@ fn follow_rollback(
             quarantine(&mut state);
             state.current = RevisionRef::live(workload);
             (Phase::Idle, "RolledBack")
+        }
+        // Somebody put the bad one back while we acted: that is a return like any other.
+        Act::Failed if acting.contended => {
+            quarantine(&mut state);
+            let mut notices = Vec::new();
+            super::quarantine::returned(&mut state, name.to_owned(), now, &mut notices);
+            return Decision { state, order: None, notices, next_look: Some(SignedDuration::from_secs(1)) };
         }
         Act::Failed => {
             quarantine(&mut state);

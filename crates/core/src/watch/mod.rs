@@ -7,7 +7,7 @@
 //!    │                             └────────────┬────────────┘
 //!    │                                          ▼ Breached
 //!    │        nothing to go back to, external cause,          Automatic      Approve, or only Warnings
-//!    │        Observe, came back after a rollback                 │              │
+//!    │        Observe, irreversible change of data                │              │
 //!    │                     Held                              RollingBack   AwaitingApproval
 //!    │                                                            │              │
 //!    └──────────────── the Rollback succeeded ◀──────────── Verifying ◀──────────┘
@@ -23,11 +23,13 @@ mod blocked;
 mod decide;
 mod observe;
 mod progress;
+mod quarantine;
 mod soak;
 
 pub use blocked::{blocked, permitted};
 pub use decide::{Decision, Order, decide};
 pub use observe::observe;
+pub use quarantine::release;
 pub use soak::{Soaked, soaked};
 
 use jiff::Timestamp;
@@ -184,6 +186,8 @@ pub struct Rollout {
     pub started: Timestamp,
     /// When all its pods were available. The soak's clock starts here.
     pub completed: Option<Timestamp>,
+    /// The record of its undo, when a quarantined revision is back. Such a rollout is not judged: it is undone.
+    pub returned: Option<String>,
 }
 
 /// A revision that was rolled back.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Phase, RevisionRef, Rollout, Standing, Target};
+use super::{Phase, RevisionRef, Rollout, Standing, Target, quarantine};
 use crate::notice::{Notice, Reason};
 use crate::workload::{Workload, rolled_out};
 
@@ -16,6 +16,7 @@ pub fn observe(state: Option<&Target>, workload: &Workload, now: Timestamp) -> (
     refresh_names(&mut target, workload);
     if let Some(rollout) = target.rollout.as_mut()
         && rollout.completed.is_none()
+        && rollout.returned.is_none()
         && target.rollback.is_none()
         && workload.replicas > 0
         && !workload.paused
@@ -96,23 +97,16 @@ fn follow(known: &Target, workload: &Workload, now: Timestamp, notices: &mut Vec
         target.phase = Phase::Idle;
         target.standing = Standing::new("KnownGood", format!("{} is known good", target.current.name()));
     } else if let Some(quarantined) = known.quarantined.iter().find(|bad| bad.fingerprint == workload.live) {
-        let message = format!(
-            "{} is back, though Rollback {} undid it; it is not undone a second time",
-            target.current.name(),
-            quarantined.rollback
-        );
-        target.phase = Phase::Held;
-        target.standing = Standing::new("Quarantined", message.clone());
-        notices.push(Notice::new(Reason::Held, message));
+        quarantine::returned(&mut target, quarantined.rollback.clone(), now, notices);
     } else {
         begin(&mut target, now, notices);
     }
     target
 }
 
-fn begin(target: &mut Target, now: Timestamp, notices: &mut Vec<Notice>) {
+pub(super) fn begin(target: &mut Target, now: Timestamp, notices: &mut Vec<Notice>) {
     target.phase = Phase::Progressing;
-    target.rollout = Some(Rollout { started: now, completed: None });
+    target.rollout = Some(Rollout { started: now, completed: None, returned: None });
     let back = target.known_good.as_ref().map_or_else(
         || "there is no known good revision to go back to yet".to_owned(),
         |good| format!("known good is {}", good.name()),
