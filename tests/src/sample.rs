@@ -83,6 +83,7 @@ impl Tools {
             "--timeout=90s",
             &format!("--set=image.repository={OPERATOR},image.tag={TAG},config.defaultSource={default}"),
             &format!("--set-json=config.sources={}", serde_json::Value::from(list)),
+            "--set=restore.configMaps=true",
             // Many scenarios share one cluster, and each of them is bad on purpose.
             "--set-json=config.limits={\"perCluster\":1000,\"fleetBrake\":{\"targets\":1000}}",
         ])?;

@@ -41,10 +41,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [get, list, create, delete]
-# Does what the known good revision refers to still exist? Only metadata is asked for.
+# Does what the known good revision refers to still exist? Only metadata is asked for, but of ConfigMaps, whose content
+# is fingerprinted.
 - apiGroups: [""]
   resources: [configmaps, serviceaccounts, persistentvolumeclaims{{ if .Values.preflight.secrets }}, secrets{{ end }}]
   verbs: [get]
+{{- if .Values.restore.configMaps }}
+# Copies of the known good revision's ConfigMaps.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, create, delete]
+{{- end }}
 # Repeated Events are patched.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -60,15 +60,23 @@ impl Error {
     }
 }
 
-/// The whole chain of an error in one line. kube's errors print their own sources already.
+/// The whole chain of an error in one line. kube's errors print their own sources already, and the API server's words are
+/// enough of its answer.
 pub fn report(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = said(error);
     let mut current = error;
     while !current.is::<kube::Error>()
         && let Some(source) = current.source()
     {
-        text = format!("{text}: {source}");
+        text = format!("{text}: {}", said(source));
         current = source;
     }
     snapback_api::conditions::cut(&text, 1024)
+}
+
+fn said(error: &(dyn StdError + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
+        _ => error.to_string(),
+    }
 }

@@ -2,13 +2,15 @@
 //!
 //! A revision is what a template says, not the number that Kubernetes gives it: an undo renumbers. Keys that change
 //! without a change of what runs (the ReplicaSet's hash label, `kubectl rollout restart`) are left out, so a restart is
-//! the same revision.
+//! the same revision. So is one whose ConfigMaps are named by their copies ([`crate::configuration`]): it says the same.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use crate::configuration::{original, renamed};
 
 /// Label that the Deployment controller adds to every ReplicaSet's template.
 const HASH_LABEL: &str = "pod-template-hash";
@@ -27,7 +29,8 @@ impl Fingerprint {
     /// The fingerprint of a pod template as raw JSON (`spec.template`).
     pub fn of_template(template: &Value) -> Self {
         let mut canonical = String::new();
-        write_canonical(&without_volatile(template), &mut canonical);
+        let template = renamed(&without_volatile(template), |name| Some(original(name).to_owned()));
+        write_canonical(&template, &mut canonical);
         let digest = Sha256::digest(canonical.as_bytes());
         Self(digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect())
     }
@@ -84,7 +87,7 @@ fn drop_keys(metadata: &mut serde_json::Map<String, Value>, map: &str, keys: &[&
 }
 
 /// JSON with sorted keys, without nulls: `null` and absent mean the same to Kubernetes.
-fn write_canonical(value: &Value, out: &mut String) {
+pub(crate) fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Object(map) => {
             let mut keys: Vec<_> = map.iter().filter(|(_, value)| !value.is_null()).collect();

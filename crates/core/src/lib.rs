@@ -11,6 +11,7 @@
 
 pub mod analysis;
 pub mod checks;
+pub mod configuration;
 pub mod duration;
 pub mod fingerprint;
 pub mod ids;

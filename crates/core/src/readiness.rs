@@ -46,6 +46,16 @@ impl Readiness {
         Self::new(false, "UndoWouldBeRefused", message)
     }
 
+    /// Its template can be put back, but not its configuration, though the policy asks for that.
+    pub fn configuration_is_not_kept(good: &RevisionRef, why: &str) -> Self {
+        let message = format!(
+            "the ConfigMaps of {} could not be kept, so a rollback would run it with their present content: {why} (the \
+             operator needs the right to create ConfigMaps: restore.configMaps in its chart)",
+            good.name()
+        );
+        Self::new(false, "ConfigNotKept", message)
+    }
+
     fn new(ready: bool, reason: &str, message: String) -> Self {
         Self { ready, reason: reason.to_owned(), message }
     }

@@ -5,6 +5,7 @@ mod support;
 use jiff::SignedDuration;
 use snapback_core::ids::WorkloadUid;
 use snapback_core::ownership::Owner;
+use snapback_core::policy::ConfigMode;
 use snapback_core::rollback::{
     Act, Approval, Order, Phase, Progress, RollingUpdate, Step, Verification, handed_back, step, surge_restored,
     undo_accepted,
@@ -23,6 +24,7 @@ fn order() -> Order {
         approval: None,
         decided: at(0),
         approval_timeout: Some(SignedDuration::from_hours(1)),
+        config: ConfigMode::Ignore,
         fast: false,
         deadline: SignedDuration::from_secs(600),
         verify: SignedDuration::from_secs(30),

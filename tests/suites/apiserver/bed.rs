@@ -48,6 +48,7 @@ impl Bed {
                 &chart.to_string_lossy(),
                 "--namespace=snapback-system",
                 "--create-namespace",
+                "--set=restore.configMaps=true",
             ])?;
             // The pod would be simulated, and the operator runs here.
             install.kubectl(&["-n", "snapback-system", "scale", "deploy/snapback", "--replicas=0"])

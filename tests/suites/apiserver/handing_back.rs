@@ -151,6 +151,77 @@ impl Cell<'_> {
     }
 }
 
+/// A healthy one that reads a ConfigMap.
+const CONFIGURED: &str = r"
+    metadata: {labels: {app: checkout}}
+    spec:
+      containers:
+      - name: app
+        image: shop/checkout:v1
+        envFrom: [{configMapRef: {name: settings}}]
+        volumeMounts: [{name: settings, mountPath: /settings}]
+      volumes: [{name: settings, configMap: {name: settings}}]";
+
+/// The configuration of the good revision comes back by a copy, and the next apply names the original again.
+fn restored(bed: &Bed, tool: Tool) -> Result<()> {
+    let namespace = bed.namespace(&format!("config-{}", format!("{tool:?}").to_lowercase()))?;
+    let cell = Cell { bed, tool, namespace };
+    let set = |content: &str| {
+        bed.tools.apply(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings, namespace: {}}}\ndata: {{mode: {content}}}\n",
+            cell.namespace
+        ))
+    };
+    set("one")?;
+    cell.apply(CONFIGURED)?;
+    bed.tools.kubectl(&["-n", &cell.namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    let spec = "targetRef: {kind: Deployment, name: checkout}\nsoak: {duration: 10s, interval: 1s}\n\
+                checks: [{name: crashes, crashRate: {max: \"50%\"}}]\nrollback: {verify: {duration: 1s}, config: Restore}";
+    bed.policy(&cell.namespace, "checkout", spec)?;
+    bed.until(&cell.namespace, "checkout", "adopted with its configuration", |policy| {
+        let targets = policy.status.iter().flat_map(|status| &status.targets);
+        let mut kept = targets.filter_map(|target| target.known_good.as_ref()?.config.as_ref());
+        kept.any(|config| config.iter().any(|one| one.name == "settings" && !one.copy.is_empty()))
+    })?;
+    set("two")?;
+    let bad = CONFIGURED.replace("{app: checkout}", "{app: checkout, simulated: crash-loop}").replace(":v1", ":v2");
+    cell.apply(&bad)?;
+    bed.until(&cell.namespace, "checkout", "undone", |policy| {
+        let target = policy.status.as_ref().and_then(|status| status.targets.first());
+        target.is_some_and(|target| target.quarantined.len() == 1 && target.rollback.is_none())
+    })?;
+    let copy = cell.live()?["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"].clone();
+    let copy = copy.as_str().context("no volume")?;
+    ensure!(copy.starts_with("settings-snapback-"), "{tool:?}: {copy}");
+    let held = ["-n", &cell.namespace, "get", "configmap", copy, "-o", "jsonpath={.data.mode} {.immutable}"];
+    ensure!(bed.tools.kubectl(&held)? == "one true", "{tool:?}: the copy holds something else");
+    cell.is_exactly("after the undo", &CONFIGURED.replace("{name: settings}", &format!("{{name: {copy}}}")))?;
+    cell.nothing_of_ours("after the undo")?;
+    if tool == Tool::Helm3 {
+        cell.helm(&["rollback", "checkout"])?;
+    }
+    let fixed = CONFIGURED.replace(":v1", ":v3");
+    cell.apply(&fixed)?;
+    cell.is_exactly("v3", &fixed)?;
+    cell.nothing_of_ours("v3")
+}
+
+pub(crate) fn configuration_and_kubectl_client_side(bed: &Bed) -> Result<()> {
+    restored(bed, Tool::KubectlClientSide)
+}
+
+pub(crate) fn configuration_and_kubectl_server_side(bed: &Bed) -> Result<()> {
+    restored(bed, Tool::KubectlServerSide)
+}
+
+pub(crate) fn configuration_and_helm3(bed: &Bed) -> Result<()> {
+    restored(bed, Tool::Helm3)
+}
+
+pub(crate) fn configuration_and_helm4(bed: &Bed) -> Result<()> {
+    restored(bed, Tool::Helm4)
+}
+
 /// v1 known good, v2 applied, undone and handed back.
 fn undone<'a>(bed: &'a Bed, tool: Tool, suffix: &str) -> Result<(Cell<'a>, Rollback)> {
     let namespace = bed.namespace(&format!("hand-{}-{suffix}", format!("{tool:?}").to_lowercase()))?;

@@ -18,7 +18,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 24] = [
+const TESTS: [Test; 28] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -42,6 +42,10 @@ const TESTS: [Test; 24] = [
     ("handing_back_to_kubectl_apply_server_side", handing_back::kubectl_server_side),
     ("handing_back_to_helm_3", handing_back::helm3),
     ("handing_back_to_helm_4", handing_back::helm4),
+    ("a_configuration_comes_back_under_kubectl_apply", handing_back::configuration_and_kubectl_client_side),
+    ("a_configuration_comes_back_under_server_side_apply", handing_back::configuration_and_kubectl_server_side),
+    ("a_configuration_comes_back_under_helm_3", handing_back::configuration_and_helm3),
+    ("a_configuration_comes_back_under_helm_4", handing_back::configuration_and_helm4),
     ("a_crash_loop_is_undone_without_any_metrics_source", operator::crash_loop),
 ];
 

@@ -1,10 +1,12 @@
 //! A whole policy.
 
 use jiff::SignedDuration;
-use snapback_core::policy::{Analysis, Check, Mode, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak};
+use snapback_core::policy::{
+    Analysis, Check, ConfigMode, Mode, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak,
+};
 
 use super::{InvalidSpec, check, duration};
-use crate::v1alpha1::{ModeName, OnNoDataName, RollbackPolicySpec, SoakSpec, SpeedName};
+use crate::v1alpha1::{ConfigModeName, ModeName, OnNoDataName, RollbackPolicySpec, SoakSpec, SpeedName};
 
 /// Names of the checks that a policy without any has.
 pub const DEFAULT_CHECKS: [&str; 3] = ["errors", "latency", "crashes"];
@@ -55,6 +57,11 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
         rollback: RollbackRules {
             deadline: optional("spec.rollback.deadline", rules.deadline.as_deref(), DEFAULT_DEADLINE)?,
             verify: optional("spec.rollback.verify.duration", verify.duration.as_deref(), DEFAULT_VERIFY)?,
+            config: match rules.config {
+                Some(ConfigModeName::Ignore) => ConfigMode::Ignore,
+                Some(ConfigModeName::Restore) => ConfigMode::Restore,
+                Some(ConfigModeName::Warn) | None => ConfigMode::Warn,
+            },
             fast: rules.speed == Some(SpeedName::Fast),
             cooldown: optional("spec.rollback.cooldown", rules.cooldown.as_deref(), DEFAULT_COOLDOWN)?,
             approval_timeout: approval_timeout(rules.approval_timeout.as_deref())?,

@@ -10,9 +10,9 @@ mod rollback_status;
 
 pub use check::{CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SeverityName};
 pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMetric};
-pub use observed::{CheckStatus, RevisionStatus, VerdictName};
+pub use observed::{CheckStatus, ConfigStatus, RevisionStatus, VerdictName};
 pub use policy::{
-    AnalysisSpec, LabelSelectorSpec, MethodName, ModeName, OnNoDataName, Requirement, RollbackPolicy,
+    AnalysisSpec, ConfigModeName, LabelSelectorSpec, MethodName, ModeName, OnNoDataName, Requirement, RollbackPolicy,
     RollbackPolicySpec, RollbackRulesSpec, SelectorOperator, SoakSpec, SpeedName, TargetKind, TargetRef, VerifySpec,
 };
 pub use policy_status::{
@@ -22,7 +22,7 @@ pub use rollback::{
     ApprovalDecision, ApprovalSpec, LimitSpec, ReleaseSpec, Rollback, RollbackSpec, RollbackTarget, RollbackVerify,
     TriggerSpec, TriggerType,
 };
-pub use rollback_status::{ActionStatus, FieldOwner, RollbackPhase, RollbackStatus, Timeline};
+pub use rollback_status::{ActionStatus, FieldOwner, RestorationStatus, RollbackPhase, RollbackStatus, Timeline};
 
 /// Label on a `Rollback`: the policy that decided it.
 pub const POLICY_LABEL: &str = "snapback.dev/policy";

@@ -30,6 +30,25 @@ pub struct RevisionStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
     pub snapshot: String,
+    /// The ConfigMaps that it ran with when it became known good. Absent: not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub config: Option<Vec<ConfigStatus>>,
+}
+
+/// A ConfigMap that a revision ran with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ConfigStatus {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Digest of its content.
+    #[schemars(length(max = 64))]
+    pub digest: String,
+    /// The ConfigMap that keeps a copy of the content.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub copy: String,
 }
 
 /// The verdict of a check.

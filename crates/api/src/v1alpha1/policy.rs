@@ -210,6 +210,10 @@ pub struct RollbackRulesSpec {
     /// all at once. Needs room for twice the pods. Default: Normal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<SpeedName>,
+    /// What becomes of the ConfigMaps that the good revision ran with: Ignore, Warn (that they changed is told), Restore
+    /// (their content comes back, by copies that the good revision's pods read). Default: Warn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigModeName>,
     /// Time for the good revision's pods to be back before a person is called. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
@@ -229,6 +233,18 @@ pub struct RollbackRulesSpec {
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
     pub approval_timeout: Option<String>,
+}
+
+/// What becomes of the ConfigMaps that the good revision ran with: Ignore, Warn (that they changed is told), Restore
+/// (their content comes back, by copies that the good revision's pods read). Default: Warn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConfigModeName {
+    /// They are not looked at.
+    Ignore,
+    /// That they changed is told.
+    Warn,
+    /// Their content comes back.
+    Restore,
 }
 
 /// How quickly an undo goes. Normal: at the workload's own pace. Fast: maxSurge is raised for the undo only, where that

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::MetricsSpec;
 use super::observed::{CheckStatus, RevisionStatus};
-use super::policy::{SpeedName, TargetKind};
+use super::policy::{ConfigModeName, SpeedName, TargetKind};
 use super::rollback_status::RollbackStatus;
 
 /// Puts one earlier revision of one workload back, once, and checks that this cured the fault. A policy creates it;
@@ -36,7 +36,7 @@ use super::rollback_status::RollbackStatus;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.target == oldSelf.target && self.from == oldSelf.from && self.to == oldSelf.to && self.trigger == oldSelf.trigger").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
-#[x_kube(validation = Rule::new("self.decidedAt == oldSelf.decidedAt && self.deadline == oldSelf.deadline && self.verify.duration == oldSelf.verify.duration && has(self.speed) == has(oldSelf.speed) && (!has(self.speed) || self.speed == oldSelf.speed) && has(self.approvalTimeout) == has(oldSelf.approvalTimeout) && (!has(self.approvalTimeout) || self.approvalTimeout == oldSelf.approvalTimeout) && has(self.requireApproval) == has(oldSelf.requireApproval) && (!has(self.requireApproval) || self.requireApproval == oldSelf.requireApproval)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
+#[x_kube(validation = Rule::new("self.decidedAt == oldSelf.decidedAt && self.deadline == oldSelf.deadline && self.verify.duration == oldSelf.verify.duration && has(self.config) == has(oldSelf.config) && (!has(self.config) || self.config == oldSelf.config) && has(self.speed) == has(oldSelf.speed) && (!has(self.speed) || self.speed == oldSelf.speed) && has(self.approvalTimeout) == has(oldSelf.approvalTimeout) && (!has(self.approvalTimeout) || self.approvalTimeout == oldSelf.approvalTimeout) && has(self.requireApproval) == has(oldSelf.requireApproval) && (!has(self.requireApproval) || self.requireApproval == oldSelf.requireApproval)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)").message("must not change: the approval was already given"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.released) || (has(self.released) && self.released == oldSelf.released)").message("must not change: the revision was already released"))]
 pub struct RollbackSpec {
@@ -59,6 +59,9 @@ pub struct RollbackSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub approval_timeout: Option<String>,
+    /// What becomes of the ConfigMaps that the good revision ran with. Absent: Ignore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigModeName>,
     /// How quickly the undo goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<SpeedName>,

@@ -44,6 +44,9 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub original_max_surge: Option<String>,
+    /// ConfigMaps of the good revision that have changed since it was known good. Absent: none has, or it was not looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<RestorationStatus>,
     /// What the API server said when it last refused the undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
@@ -56,6 +59,19 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub checks: Vec<CheckStatus>,
+}
+
+/// What became of the good revision's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
+pub struct RestorationStatus {
+    /// ConfigMaps whose content of then is read, from copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 253)))]
+    pub restored: Vec<String>,
+    /// ConfigMaps whose present content is read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 253)))]
+    pub drifted: Vec<String>,
 }
 
 /// Where a Rollback stands.

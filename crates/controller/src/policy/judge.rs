@@ -8,7 +8,8 @@ use snapback_api::v1alpha1::{RollbackPolicy, TargetStatus};
 use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate};
 use snapback_core::notice::Notice;
 use snapback_core::permission::{Permission, Request, permission};
-use snapback_core::policy::{Policy, Rule, Severity};
+use snapback_core::policy::{ConfigMode, Policy, Rule, Severity};
+use snapback_core::readiness::Readiness;
 use snapback_core::watch::{self, Decision, RevisionRef, Target};
 use snapback_core::workload::Workload;
 
@@ -80,10 +81,15 @@ pub(super) async fn judge(
     let before = state.phase;
     let mut decision = watch::decide(&guarded.policy, state, &live.workload, &checks, acting.as_ref(), now);
     ready::keep_copy(shared, &namespace, name, live, &mut decision.state).await;
-    let mut readiness = ready::readiness(shared, &namespace, name, live, known, &decision.state).await;
+    let config = guarded.policy.rollback.config;
+    let not_kept = ready::keep_config(shared, &namespace, name, live, config, &mut decision.state).await;
+    let mut readiness = ready::readiness(shared, &namespace, name, live, known, config, &decision.state).await;
+    if let (Some(why), ConfigMode::Restore, Some(good)) = (&not_kept, config, &decision.state.known_good) {
+        readiness = ready::stored(&Readiness::configuration_is_not_kept(good, why));
+    }
     if let Some(order) = &decision.order {
         // Once more, right before: what was there after the last rollout may be gone.
-        let found = preflight(&shared.client, &namespace, name, live, &order.to).await;
+        let found = preflight(&shared.client, &namespace, name, live, &order.to, config).await;
         readiness = ready::stored(&found);
         decision = if found.ready {
             let permission = may(guarded, &namespace, &decision, shared, now);
@@ -93,7 +99,7 @@ pub(super) async fn judge(
         };
     }
     let Decision { mut state, order, notices: decided, mut next_look } = decision;
-    if state.known_good.as_ref().is_some_and(|good| good.snapshot.is_empty()) {
+    if state.known_good.as_ref().is_some_and(|good| good.snapshot.is_empty() || ready::is_owed(good, config)) {
         next_look = Some(next_look.unwrap_or(COPY_RETRY).min(COPY_RETRY));
     }
     notices.extend(decided);

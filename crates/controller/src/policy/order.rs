@@ -7,14 +7,14 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use snapback_api::conditions::cut;
 use snapback_api::v1alpha1::{
-    CheckStatus, LimitSpec, POLICY_LABEL, QuantileName, Rollback, RollbackPhase, RollbackPolicy, RollbackSpec,
-    RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TargetKind, TriggerSpec, TriggerType,
+    CheckStatus, ConfigModeName, LimitSpec, POLICY_LABEL, QuantileName, Rollback, RollbackPhase, RollbackPolicy,
+    RollbackSpec, RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TargetKind, TriggerSpec, TriggerType,
 };
 use snapback_core::checks::{CheckResult, Verdict};
 use snapback_core::duration;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::permission::may_undo_again;
-use snapback_core::policy::{Quantile, Rule};
+use snapback_core::policy::{ConfigMode, Quantile, Rule};
 use snapback_core::rollback::{Acting, CONTENDED};
 use snapback_core::watch::Order;
 
@@ -167,6 +167,11 @@ fn rollback(
             require_approval: order.ask.is_some().then_some(true),
             approval_reason: order.ask.as_deref().map(|ask| cut(ask, 512)),
             approval_timeout: order.ask.is_some().then(|| duration::format(rules.rollback.approval_timeout)),
+            config: match rules.rollback.config {
+                ConfigMode::Ignore => None,
+                ConfigMode::Warn => Some(ConfigModeName::Warn),
+                ConfigMode::Restore => Some(ConfigModeName::Restore),
+            },
             speed: rules.rollback.fast.then_some(SpeedName::Fast),
             approval: None,
             released: None,

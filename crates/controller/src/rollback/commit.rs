@@ -7,8 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use snapback_api::conditions::{Said, clear, cut, set};
-use snapback_api::v1alpha1::{ActionStatus, FieldOwner, Rollback, RollbackPhase, RollbackStatus, Timeline};
+use snapback_api::v1alpha1::{
+    ActionStatus, FieldOwner, RestorationStatus, Rollback, RollbackPhase, RollbackStatus, Timeline,
+};
 use snapback_core::checks::CheckResult;
+use snapback_core::configuration::Restoration;
 use snapback_core::ownership::Owner;
 use snapback_core::rollback::{Phase, Progress, Step, amount_to_text};
 
@@ -103,6 +106,11 @@ fn next(
         revision_at_request: progress.number_at_request,
         owners: owners(&progress.owners, progress.handed_back.is_none()),
         original_max_surge: progress.surge.as_ref().map(|amount| cut(&amount_to_text(amount), 16)),
+        config: progress
+            .config
+            .as_ref()
+            .filter(|config| **config != Restoration::default())
+            .map(|config| RestorationStatus { restored: config.restored.clone(), drifted: config.drifted.clone() }),
         refusal: progress.refused.as_deref().map(|why| cut(why, 512)),
         actions,
         checks: match checks {
@@ -142,6 +150,7 @@ fn ownership(conditions: &mut Vec<Condition>, step: &Step, generation: Option<i6
     }
     let over = progress.phase.is_some_and(Phase::is_terminal);
     strategy(conditions, progress, over, generation, now);
+    configuration(conditions, progress, generation, now);
     let Some(main) = progress.owners.first() else { return };
     let (status, reason, message) = match (progress.handed_back, over) {
         (Some(_), _) => (true, "OwnersRestored", format!("the template's fields belong to {} again", main.manager)),
@@ -178,6 +187,25 @@ fn strategy(conditions: &mut Vec<Condition>, progress: &Progress, over: bool, ge
         let said = Said { type_: "StrategyRestored", status: Some(status), reason, message };
         set(conditions, &said, generation, now);
     }
+}
+
+/// What became of a configuration that has changed since the revision was known good.
+fn configuration(conditions: &mut Vec<Condition>, progress: &Progress, generation: Option<i64>, now: Timestamp) {
+    let Some(config) = progress.config.as_ref().filter(|config| **config != Restoration::default()) else { return };
+    let (status, reason, message) = if config.drifted.is_empty() {
+        let message = "its pods read copies of what these ConfigMaps held when it was known good; mend them before the \
+                       next release";
+        (true, "CopiesUsed", format!("{}: {message}", config.restored.join(", ")))
+    } else {
+        let message = "these ConfigMaps have changed since it was known good, and its pods read what they hold now";
+        (false, "Drifted", format!("{}: {message}", config.drifted.join(", ")))
+    };
+    set(
+        conditions,
+        &Said { type_: "ConfigRestored", status: Some(status), reason, message: &message },
+        generation,
+        now,
+    );
 }
 
 fn phase_name(phase: Phase) -> RollbackPhase {

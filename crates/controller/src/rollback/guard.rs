@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use snapback_api::v1alpha1::{ApprovalDecision, FieldOwner, Rollback, RollbackPhase, SpeedName};
+use snapback_api::v1alpha1::{ApprovalDecision, ConfigModeName, FieldOwner, Rollback, RollbackPhase, SpeedName};
+use snapback_core::configuration::Restoration;
 use snapback_core::duration;
 use snapback_core::ids::WorkloadUid;
 use snapback_core::ownership::Owner;
+use snapback_core::policy::ConfigMode;
 use snapback_core::rollback::{Act, Approval, Order, Phase, Progress, Step, amount_from_text};
 
 use super::read;
@@ -27,6 +29,11 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         ask: spec.approval_reason.clone(),
         handle: format!("-n {} rollback {}", rollback.namespace().unwrap_or_default(), rollback.name_any()),
         approval,
+        config: match spec.config {
+            Some(ConfigModeName::Restore) => ConfigMode::Restore,
+            Some(ConfigModeName::Warn) => ConfigMode::Warn,
+            Some(ConfigModeName::Ignore) | None => ConfigMode::Ignore,
+        },
         fast: spec.speed == Some(SpeedName::Fast),
         decided: spec.decided_at.0,
         approval_timeout: spec.approval_timeout.as_deref().map(|text| field("approvalTimeout", text)).transpose()?,
@@ -45,6 +52,7 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         number_at_request: status.revision_at_request,
         owners: status.owners.iter().map(owner).collect(),
         surge: status.original_max_surge.as_deref().map(amount_from_text),
+        config: status.config.map(|config| Restoration { restored: config.restored, drifted: config.drifted }),
         surge_restored: read(times.surge_restored_at.as_ref()),
         handed_back: read(times.handed_back_at.as_ref()),
         refused: status.refusal.clone(),

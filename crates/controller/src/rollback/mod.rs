@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
+use serde_json::Value;
 use snapback_api::v1alpha1::Rollback;
 use snapback_core::checks::CheckResult;
 use snapback_core::rollback::{
@@ -34,7 +35,7 @@ use snapback_core::workload::Workload;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::workload::{HandedBack, Live, Observed, Undone, good_template, hand_back, observe, restore_surge, undo};
+use crate::workload::{self, HandedBack, Live, Observed, Undone, hand_back, observe, restore_surge, undo};
 
 /// One reconcile of one `Rollback`.
 pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -88,11 +89,18 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     let mut next = step(&order, &progress, workload, verification.as_ref(), now);
     let checks: Vec<CheckResult> = checks.unwrap_or_default();
 
+    let mut put_back = None;
+    if let (Act::Undo, Some(live)) = (next.act, &live) {
+        put_back = workload::put_back(&ctx.client, &namespace, live, &order.to, order.config).await;
+        next.progress.config = put_back.as_ref().map(|(_, config)| config.clone());
+    }
+
     // The intent is written before the act, with the version that was read as the precondition: who loses this
     // race does nothing.
     let mut written = commit::status(ctx, rollback, &next, &checks).await?;
     if let (Act::Undo, Some(live)) = (next.act, &live) {
-        let (after, look_again) = act(ctx, rollback, &order, live, next.clone()).await;
+        let template = put_back.map(|(template, _)| template);
+        let (after, look_again) = act(ctx, rollback, &order, live, template, next.clone()).await;
         if let Some(after) = after {
             written = commit::status(ctx, &written, &after, &checks).await?;
             next = after;
@@ -122,15 +130,20 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
 }
 
 /// Sends the undo. Gives the state after it, if that is known, and whether to look again at once.
-async fn act(ctx: &Context, rollback: &Rollback, order: &Order, live: &Live, committed: Step) -> (Option<Step>, bool) {
+async fn act(
+    ctx: &Context,
+    rollback: &Rollback,
+    order: &Order,
+    live: &Live,
+    template: Option<Value>,
+    committed: Step,
+) -> (Option<Step>, bool) {
     let namespace = rollback.namespace().unwrap_or_default();
     let name = &rollback.spec.target.name;
     // Changed since it was noted: then it is left alone, and there is nothing to put back.
     let now = live.workload.rolling.as_ref().map(|rolling| &rolling.max_surge);
     let surge = committed.progress.surge.clone().filter(|original| now == Some(original));
-    let Some(template) = good_template(&ctx.client, &namespace, live, &order.to).await else {
-        return (None, true);
-    };
+    let Some(template) = template else { return (None, true) };
     match undo(&ctx.client, &namespace, name, live, template, surge.as_ref(), false).await {
         Undone::Accepted => {
             let now = ctx.now();

@@ -1,7 +1,8 @@
 //! Revisions.
 
 use snapback_api::conditions::cut;
-use snapback_api::v1alpha1::RevisionStatus;
+use snapback_api::v1alpha1::{ConfigStatus, RevisionStatus};
+use snapback_core::configuration::Configured;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::ReplicaSetUid;
 use snapback_core::watch::RevisionRef;
@@ -13,6 +14,7 @@ pub(crate) fn revision_status(revision: &RevisionRef) -> RevisionStatus {
         replica_set: revision.replica_set.clone(),
         replica_set_uid: revision.replica_set_uid.as_str().to_owned(),
         snapshot: revision.snapshot.clone(),
+        config: revision.config.as_deref().map(|config| config.iter().map(config_status).collect()),
         images: revision.images.iter().map(|image| cut(image, 512)).collect(),
     }
 }
@@ -25,5 +27,14 @@ pub(crate) fn revision_ref(status: &RevisionStatus) -> RevisionRef {
         replica_set_uid: ReplicaSetUid::new(status.replica_set_uid.clone()),
         images: status.images.clone(),
         snapshot: status.snapshot.clone(),
+        config: status.config.as_deref().map(|config| config.iter().map(configured).collect()),
     }
+}
+
+fn config_status(one: &Configured) -> ConfigStatus {
+    ConfigStatus { name: one.name.clone(), digest: one.digest.clone(), copy: one.copy.clone() }
+}
+
+fn configured(status: &ConfigStatus) -> Configured {
+    Configured { name: status.name.clone(), digest: status.digest.clone(), copy: status.copy.clone() }
 }

@@ -1,5 +1,6 @@
 //! Reading and changing the workloads themselves.
 
+pub mod configuration;
 mod hand_back;
 mod observe;
 mod pods;
@@ -13,4 +14,4 @@ pub(crate) use observe::REQUEST_TIMEOUT;
 pub use observe::{Live, ObserveError, Observed, observe};
 pub use preflight::preflight;
 pub use surge::restore_surge;
-pub use undo::{Undone, good_template, template_of, undo};
+pub use undo::{Undone, put_back, template_of, undo};

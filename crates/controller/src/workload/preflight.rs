@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Servi
 use kube::api::Api;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
+use snapback_core::policy::ConfigMode;
 use snapback_core::readiness::Readiness;
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Reference, ReferenceKind, references};
@@ -17,8 +18,15 @@ const MOST_REFERENCES: usize = 64;
 /// would take the very patch (a dry run, through admission and quota).
 ///
 /// What may not be read is not counted as missing: Secrets are looked at only where the administrator allows it.
-pub async fn preflight(client: &Client, namespace: &str, name: &str, live: &Live, good: &RevisionRef) -> Readiness {
-    let Some(template) = super::good_template(client, namespace, live, good).await else {
+pub async fn preflight(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    live: &Live,
+    good: &RevisionRef,
+    config: ConfigMode,
+) -> Readiness {
+    let Some((template, _)) = super::put_back(client, namespace, live, good, config).await else {
         return Readiness::gone(good);
     };
     let mut missing = Vec::new();

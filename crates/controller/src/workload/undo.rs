@@ -5,14 +5,15 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::Value;
+use snapback_core::configuration::Restoration;
 use snapback_core::fingerprint::{Fingerprint, without_hash_label};
-
+use snapback_core::policy::ConfigMode;
 use snapback_core::rollback::RAISED;
 use snapback_core::watch::RevisionRef;
 
 use super::observe::{Live, REQUEST_TIMEOUT};
-use super::snapshot;
 use super::surge::MAX_SURGE;
+use super::{configuration, snapshot};
 use crate::FIELD_MANAGER;
 
 /// How the API server took the undo.
@@ -31,7 +32,7 @@ pub enum Undone {
 /// Puts `template` into the Deployment, provided that it is the very Deployment and the very template that `live` read.
 /// With `surge`, the workload's own `maxSurge`, that is raised as well. A dry run goes through admission and quota, and changes nothing.
 ///
-/// The template is the good revision's as [`good_template`] gives it, raw: typed objects would drop fields that are newer
+/// The template is the good revision's as [`put_back`] gives it, raw: typed objects would drop fields that are newer
 /// than this program. A `test` on `resourceVersion` would fail with every status update of the rollout; one on the
 /// template says exactly what is meant.
 pub async fn undo(
@@ -76,8 +77,21 @@ pub async fn undo(
     }
 }
 
+/// The template that puts a revision back, and what becomes of its configuration.
+pub async fn put_back(
+    client: &Client,
+    namespace: &str,
+    live: &Live,
+    good: &RevisionRef,
+    config: ConfigMode,
+) -> Option<(Value, Restoration)> {
+    let template = good_template(client, namespace, live, good).await?;
+    let known = good.config.as_deref().filter(|_| config != ConfigMode::Ignore).unwrap_or_default();
+    Some(configuration::restored(client, namespace, &template, known, config == ConfigMode::Restore).await)
+}
+
 /// The raw template of a revision, less the hash label: that of its ReplicaSet, else the copy that was kept.
-pub async fn good_template(client: &Client, namespace: &str, live: &Live, good: &RevisionRef) -> Option<Value> {
+async fn good_template(client: &Client, namespace: &str, live: &Live, good: &RevisionRef) -> Option<Value> {
     if let Some(template) = template_of(live, &good.fingerprint) {
         return Some(template);
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::world::World;
 
 /// Everything but Events, which are best effort.
-fn is_write(call: &Call) -> bool {
+pub(crate) fn is_write(call: &Call) -> bool {
     call.verb.is_write() && !call.dry_run && call.resource != "events"
 }
 

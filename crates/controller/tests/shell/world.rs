@@ -213,7 +213,7 @@ fn deployment_template(version: &str, well: bool) -> Value {
     })
 }
 
-fn deployment(version: &str, well: bool) -> Value {
+pub(crate) fn deployment(version: &str, well: bool) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "checkout", "namespace": NAMESPACE, "labels": {"app": "checkout"}},

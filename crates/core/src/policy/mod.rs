@@ -69,6 +69,17 @@ pub enum OnNoData {
     Pass,
 }
 
+/// What becomes of the ConfigMaps that a known good revision ran with, when it is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigMode {
+    /// They are not looked at.
+    Ignore,
+    /// That they changed is told.
+    Warn,
+    /// Their content is put back, too.
+    Restore,
+}
+
 /// How an undo is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RollbackRules {
@@ -76,6 +87,8 @@ pub struct RollbackRules {
     pub deadline: SignedDuration,
     /// Time the checks must stay inside their limits afterwards.
     pub verify: SignedDuration,
+    /// What becomes of the configuration.
+    pub config: ConfigMode,
     /// Whether an undo may raise `maxSurge` for its own time.
     pub fast: bool,
     /// Time after an automatic rollback in which the next one of the same target is a person's to approve.

@@ -20,9 +20,11 @@ pub use verify::{Limit, Verification, verify};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use crate::configuration::Restoration;
 use crate::fingerprint::Fingerprint;
 use crate::ids::WorkloadUid;
 use crate::ownership::Owner;
+use crate::policy::ConfigMode;
 use crate::watch::RevisionRef;
 
 /// The reason of a `Rollback` that ended because somebody put the bad revision back.
@@ -91,6 +93,8 @@ pub struct Order {
     pub decided: Timestamp,
     /// Time after which an approval is no longer waited for.
     pub approval_timeout: Option<SignedDuration>,
+    /// What becomes of the configuration.
+    pub config: ConfigMode,
     /// Whether `maxSurge` may be raised for the undo.
     pub fast: bool,
     /// Time for the undo to be rolled out.
@@ -124,6 +128,8 @@ pub struct Progress {
     pub owners: Vec<Owner>,
     /// The original `maxSurge`, if it is raised for the undo; noted with the request.
     pub surge: Option<Value>,
+    /// What becomes of the good revision's configuration; noted with the request.
+    pub config: Option<Restoration>,
     /// When it was put back.
     pub surge_restored: Option<Timestamp>,
     /// When the fields were given back to them.

@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::verify::{Verification, Verified, judge};
+use crate::configuration::Restoration;
+
 use super::{Approval, CONTENDED, Order, Phase, Progress};
 use crate::notice::{Notice, Reason};
 use crate::workload::{PodFacts, Workload, rolled_out};
@@ -258,7 +260,8 @@ fn accept(mut next: Step, order: &Order, now: Timestamp) -> Step {
     next.progress.undo_requested.get_or_insert(now);
     next.progress.undo_accepted = Some(now);
     next.progress.refused = None;
-    let message = format!("{} is being put back in place of {}", order.to.name(), order.from.name());
+    let config = next.progress.config.as_ref().map_or_else(String::new, Restoration::told);
+    let message = format!("{} is being put back in place of {}{config}", order.to.name(), order.from.name());
     next.notices.push(Notice::new(Reason::RollbackStarted, message.clone()));
     (next.reason, next.message) = ("RollingOut", message);
     next.next_look = Some(LOOK);

@@ -34,6 +34,7 @@ pub use soak::{Soaked, soaked};
 
 use jiff::Timestamp;
 
+use crate::configuration::Configured;
 use crate::fingerprint::Fingerprint;
 use crate::ids::{ReplicaSetUid, WorkloadUid};
 use crate::workload::Workload;
@@ -130,6 +131,8 @@ pub struct RevisionRef {
     pub images: Vec<String>,
     /// Name of the object that keeps a copy of its template; empty if there is none.
     pub snapshot: String,
+    /// The ConfigMaps that it ran with; `None` while that is not known.
+    pub config: Option<Vec<Configured>>,
 }
 
 impl RevisionRef {
@@ -141,6 +144,7 @@ impl RevisionRef {
             replica_set_uid: ReplicaSetUid::new(""),
             images: workload.images.clone(),
             snapshot: String::new(),
+            config: None,
         })
     }
 
@@ -152,6 +156,7 @@ impl RevisionRef {
             replica_set_uid: revision.uid.clone(),
             images: revision.images.clone(),
             snapshot: String::new(),
+            config: None,
         })
     }
 

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use snapback_core::checks::{CheckResult, Unit, Verdict, Why};
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{PodUid, ReplicaSetUid, WorkloadUid};
-use snapback_core::policy::{Analysis, Check, Mode, OnNoData, Policy, RollbackRules, Rule, Severity, Soak};
+use snapback_core::policy::{Analysis, Check, ConfigMode, Mode, OnNoData, Policy, RollbackRules, Rule, Severity, Soak};
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Failure, PodFacts, Revision, Said, Workload};
 
@@ -36,6 +36,7 @@ pub fn policy() -> Policy {
         rollback: RollbackRules {
             deadline: SignedDuration::from_mins(10),
             verify: SignedDuration::from_secs(30),
+            config: ConfigMode::Warn,
             fast: false,
             cooldown: SignedDuration::from_mins(30),
             approval_timeout: SignedDuration::from_hours(1),
@@ -156,5 +157,6 @@ pub fn reference(name: &str) -> RevisionRef {
         replica_set_uid: ReplicaSetUid::new(format!("uid-{name}")),
         images: vec![format!("registry.example/web:{name}")],
         snapshot: String::new(),
+        config: None,
     }
 }

@@ -1,0 +1,199 @@
+//! The good revision's configuration changed together with the bad release.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use snapback_api::v1alpha1::RollbackStatus;
+
+use snapback_fake_api::{Call, Fault, Verb};
+
+use crate::crashes::is_write;
+use crate::world::{NAMESPACE, World, deployment};
+
+const COPY: &str = "settings-snapback-";
+
+fn set(world: &World, content: &str) {
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": NAMESPACE},
+        "data": {"mode": content}
+    });
+    world.api.apply("v1", "configmaps", &object);
+}
+
+/// A version that reads the ConfigMap; one that is not well crash-loops.
+fn apply(world: &World, version: &str, well: bool) {
+    let mut object = deployment(version, well);
+    object["spec"]["template"]["spec"]["volumes"] = json!([{"name": "settings", "configMap": {"name": "settings"}}]);
+    world.api.apply("apps/v1", "deployments", &object);
+}
+
+/// v1 known good with its ConfigMap.
+async fn adopted(config: &str) -> World {
+    let mut world = World::without_operator();
+    set(&world, "one");
+    apply(&world, "v1", true);
+    world.policy(&json!({"rollback": {"config": config, "verify": {"duration": "3s"}}}));
+    world.start();
+    world
+        .until("v1 known good with its configuration", |world| {
+            world
+                .target()
+                .and_then(|target| target.known_good)
+                .is_some_and(|good| good.config.is_some() || config == "Ignore")
+        })
+        .await;
+    world
+}
+
+async fn undone(world: &World) -> RollbackStatus {
+    apply(world, "v2", false);
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the rollback").await;
+    assert_eq!(world.image(), "shop/checkout:v1");
+    world.rollbacks()[0].status.clone().unwrap()
+}
+
+fn named(world: &World) -> String {
+    let live = world.api.object("deployments", NAMESPACE, "checkout").unwrap();
+    live["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"].as_str().unwrap().to_owned()
+}
+
+fn condition(status: &RollbackStatus) -> Option<(String, String)> {
+    let found = status.conditions.iter().find(|one| one.type_ == "ConfigRestored");
+    found.map(|one| (one.status.clone(), one.reason.clone()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_a_changed_configuration_is_told() {
+    let world = adopted("Warn").await;
+    set(&world, "two");
+    let status = undone(&world).await;
+    assert_eq!(condition(&status), Some(("False".into(), "Drifted".into())));
+    assert_eq!(status.config.unwrap().drifted, ["settings"]);
+    assert_eq!(named(&world), "settings");
+    assert_eq!(world.api.objects("configmaps", NAMESPACE).len(), 1, "a copy was kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unchanged_configuration_is_not_spoken_of() {
+    for mode in ["Ignore", "Warn", "Restore"] {
+        let world = adopted(mode).await;
+        let status = undone(&world).await;
+        assert_eq!((condition(&status), named(&world).as_str()), (None, "settings"), "{mode}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_want_to_know_is_not_told() {
+    let world = adopted("Ignore").await;
+    set(&world, "two");
+    assert_eq!(condition(&undone(&world).await), None);
+    assert_eq!(world.target().unwrap().known_good.unwrap().config, None, "it was looked at");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_configuration_comes_back_by_its_copy() {
+    let world = adopted("Restore").await;
+    set(&world, "two");
+    let status = undone(&world).await;
+    assert_eq!(condition(&status), Some(("True".into(), "CopiesUsed".into())));
+    let copy = named(&world);
+    assert!(copy.starts_with(COPY), "{copy}");
+    let copy = world.api.object("configmaps", NAMESPACE, &copy).unwrap();
+    assert_eq!((&copy["data"]["mode"], &copy["immutable"]), (&json!("one"), &json!(true)));
+    assert_eq!(copy["metadata"]["ownerReferences"][0]["name"], "checkout");
+    let shared = world.api.object("configmaps", NAMESPACE, "settings").unwrap();
+    assert_eq!(shared["data"]["mode"], "two", "what others may read was changed");
+
+    // The next release names its own, is judged, and the copy that nobody needs any more goes.
+    apply(&world, "v3", true);
+    world
+        .until("v3 known good", |world| {
+            world.target().and_then(|target| target.known_good).is_some_and(|good| {
+                good.images == ["shop/checkout:v3"] && good.config.is_some_and(|config| !config[0].copy.is_empty())
+            })
+        })
+        .await;
+    assert_eq!(named(&world), "settings");
+    let copies = world.api.objects("configmaps", NAMESPACE);
+    let contents: Vec<&Value> =
+        copies.iter().filter(|one| one["immutable"] == true).map(|one| &one["data"]["mode"]).collect();
+    assert_eq!(contents, [&json!("two")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_config_map_that_was_pruned_comes_back_by_its_copy() {
+    let world = adopted("Restore").await;
+    world.api.delete("v1", "configmaps", NAMESPACE, "settings");
+    let status = undone(&world).await;
+    assert_eq!(condition(&status), Some(("True".into(), "CopiesUsed".into())));
+    assert!(named(&world).starts_with(COPY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_that_may_not_be_made_are_asked_for_and_stop_nothing() {
+    let mut world = World::without_operator();
+    set(&world, "one");
+    apply(&world, "v1", true);
+    world.policy(&json!({"rollback": {"config": "Restore", "verify": {"duration": "3s"}}}));
+    let forbidden = |call: &Call| call.verb == Verb::Create && call.resource == "configmaps";
+    for _ in 0..20 {
+        world.api.fault(forbidden, Fault::Status(403));
+    }
+    world.start();
+    world.until("told", |world| readiness(world).as_deref() == Some("ConfigNotKept")).await;
+    set(&world, "two");
+    let status = undone(&world).await;
+    assert_eq!(condition(&status), Some(("False".into(), "Drifted".into())));
+}
+
+fn readiness(world: &World) -> Option<String> {
+    world.target()?.readiness.map(|readiness| readiness.reason)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_the_known_good_revision_is_a_new_configuration() {
+    let world = adopted("Restore").await;
+    set(&world, "two");
+    let mut restarted = deployment("v1", true);
+    let template = &mut restarted["spec"]["template"];
+    template["spec"]["volumes"] = json!([{"name": "settings", "configMap": {"name": "settings"}}]);
+    template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now"});
+    let before = world.target().unwrap().known_good.unwrap();
+    world.api.apply("apps/v1", "deployments", &restarted);
+    world
+        .until("remembered anew", |world| {
+            let good = world.target().and_then(|target| target.known_good);
+            good.is_some_and(|good| good.config.is_some() && good.config != before.config)
+        })
+        .await;
+    assert_eq!(condition(&undone(&world).await), None, "what v1 ran with last is what it goes back to");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_comes_back_wherever_the_process_dies() {
+    let world = adopted("Restore").await;
+    set(&world, "two");
+    let before = world.api.calls().len();
+    undone(&world).await;
+    let writes = world.api.calls().iter().skip(before).filter(|call| is_write(call)).count();
+    for index in 0..writes {
+        for fault in [Fault::DiesBefore, Fault::DiesAfter] {
+            let what = format!("{fault:?} write {index}");
+            let mut world = adopted("Restore").await;
+            set(&world, "two");
+            let count = AtomicUsize::new(0);
+            world.api.fault(move |call| is_write(call) && count.fetch_add(1, Ordering::Relaxed) == index, fault);
+            apply(&world, "v2", false);
+            world.until(&what, |world| world.api.faults_left() == 0).await;
+            world.kill().await;
+            world.start();
+            world.until(&what, |world| !world.rollbacks().is_empty()).await;
+            world.at_rest(&what).await;
+            let status = world.rollbacks()[0].status.clone().unwrap();
+            assert_eq!(condition(&status), Some(("True".into(), "CopiesUsed".into())), "{what}");
+            assert!(named(&world).starts_with(COPY) && world.image() == "shop/checkout:v1", "{what}");
+            assert_eq!((world.rollbacks().len(), world.revision().as_str()), (1, "4"), "{what}: not one undo");
+        }
+    }
+}
