@@ -46,22 +46,38 @@ impl Tools {
         self.run("helm3", arguments, None)
     }
 
+    /// Who the API server takes us for.
+    pub fn whoami(&self) -> Result<String> {
+        self.kubectl(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"])
+    }
+
+    /// Runs a line as it is pasted into a shell by this user.
+    pub fn paste(&self, line: &str, user: &str) -> Result<String> {
+        let kubectl = tools::path("kubectl")?;
+        let script = format!("kubectl() {{ '{}' --as='{user}' \"$@\"; }}\n{line}", kubectl.display());
+        self.finish(line, Command::new("sh").args(["-c", &script]), None)
+    }
+
     fn run(&self, program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
+        let what = format!("{program} {}", arguments.join(" "));
+        self.finish(&what, Command::new(tools::path(program)?).args(arguments), input)
+    }
+
+    fn finish(&self, what: &str, command: &mut Command, input: Option<&str>) -> Result<String> {
         use std::io::Write;
-        let mut child = Command::new(tools::path(program)?)
-            .args(arguments)
+        let mut child = command
             .env("KUBECONFIG", &self.kubeconfig)
             .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("starting {program}"))?;
+            .with_context(|| format!("starting {what}"))?;
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
             stdin.write_all(input.as_bytes())?;
         }
         let output = child.wait_with_output()?;
         if !output.status.success() {
-            bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+            bail!("{what}: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -120,6 +120,9 @@ fn nothing_is_sent_before_a_person_approved() {
     let waiting = step(&asking, &Progress::default(), Some(&complete_v2()), None, at(1));
     assert_eq!((waiting.act, waiting.progress.phase), (Act::Nothing, Some(Phase::AwaitingApproval)));
     assert_eq!(waiting.notices.len(), 1);
+    let command = "kubectl patch -n shop rollback web-1 --type=merge -p \"spec: {approval: {decision: Approved, \
+                   by: '$(kubectl auth whoami -o jsonpath={.status.userInfo.username})'}}\"";
+    assert!(waiting.message.ends_with(command), "{}", waiting.message);
     let still = step(&asking, &waiting.progress, Some(&complete_v2()), None, at(2));
     assert!(still.notices.is_empty(), "a person is asked once");
 

@@ -176,17 +176,27 @@ pub(crate) fn record(bed: &Bed) -> Result<()> {
         r#"{"deadline":"20m"}"#,
         r#"{"requireApproval":false}"#,
         r#"{"requireApproval":null}"#,
+        r#"{"approvalReason":"it was me"}"#,
+        r#"{"startedAt":"2026-01-02T03:00:00Z"}"#,
+        r#"{"firstBadAt":"2026-01-02T03:00:00Z"}"#,
+        r#"{"verify":{"interval":"1s"}}"#,
+        r#"{"verify":{"minimumRequests":1}}"#,
+        r#"{"verify":{"limits":[{"name":"errors","kind":"errorRate","max":"1"}]}}"#,
+        r#"{"evidence":[{"name":"errors","severity":"Critical","verdict":"Breached","reason":"R","message":"M"}]}"#,
     ] {
         let said = format!("{:#}", patch(change).err().with_context(|| format!("{change} was accepted"))?);
         ensure!(said.contains("only spec.approval and spec.released may be set"), "{change}: {said}");
     }
-    patch(r#"{"approval":{"decision":"Rejected","by":"me"}}"#)?;
-    let said =
-        patch(r#"{"approval":{"decision":"Approved","by":"me"}}"#).err().context("a second word was accepted")?;
+    let by = bed.tools.whoami()?;
+    let word = |decision: &str| patch(&format!(r#"{{"approval":{{"decision":"{decision}","by":"{by}"}}}}"#));
+    word("Rejected")?;
+    let said = word("Approved").err().context("a second word was accepted")?;
     ensure!(format!("{said:#}").contains("the approval was already given"), "{said:#}");
     let said = patch(r#"{"released":{"by":"me"}}"#).err().context("a release without a reason was accepted")?;
     ensure!(format!("{said:#}").contains("spec.released.reason"), "{said:#}");
-    patch(r#"{"released":{"reason":"it was the database"}}"#)?;
+    let said = patch(r#"{"released":{"reason":"x","by":"ada"}}"#).err().context("in another's name")?;
+    ensure!(format!("{said:#}").contains("spec.released must name you"), "{said:#}");
+    patch(&format!(r#"{{"released":{{"reason":"it was the database","by":"{by}"}}}}"#))?;
     let said = patch(r#"{"released":null}"#).err().context("a release was taken back")?;
     ensure!(format!("{said:#}").contains("already released"), "{said:#}");
     bed.tools.kubectl(&["delete", "rollback", "record"]).map(drop)

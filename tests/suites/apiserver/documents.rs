@@ -56,6 +56,7 @@ fn works(bed: &Bed, block: &Block) -> Result<()> {
     if block.text.contains("kind: RollbackPolicy")
         || block.text.contains("kind: Deployment")
         || block.text.contains("kind: Rollback")
+        || block.text.contains("kind: RoleBinding")
     {
         return dry_run(bed, &block.text);
     }

@@ -2,6 +2,7 @@
 //! of policies that cannot be meant. A real control plane with a simulated node; needs no root.
 #![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test suite")]
 
+mod access;
 mod admission;
 mod bed;
 mod documents;
@@ -18,12 +19,20 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 28] = [
+const TESTS: [Test; 36] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
     ("unknown_fields_are_told_to_the_author", admission::unknown_field),
     ("a_rollback_is_a_record_and_approved_once", admission::record),
+    ("an_approval_names_the_user_who_gives_it", access::approval),
+    ("the_operator_approves_nothing", access::operator_approves_nothing),
+    ("only_the_operator_decides_in_the_name_of_a_policy", access::policy_decides),
+    ("the_admission_policy_of_a_confined_operator_is_confined", access::confined),
+    ("the_admission_policy_has_no_type_warnings", access::type_checked),
+    ("each_role_may_do_its_part_and_no_more", access::roles),
+    ("the_built_in_roles_hold_ours", access::aggregated),
+    ("the_printed_command_approves", access::printed_command),
     ("the_kinds_are_established_and_structural", kinds::established),
     ("every_field_is_explained", kinds::explained),
     ("get_tells_the_story_in_80_columns", kinds::columns),

@@ -34,6 +34,9 @@ pub(crate) fn chart(bed: &Bed) -> Result<()> {
     {
         ensure!(objects.contains(safeguard), "the chart lacks {safeguard}");
     }
+    ensure!(objects.contains("kind: ValidatingAdmissionPolicyBinding"), "nothing binds the admission policy");
+    let without = chart_objects(bed, &["--set=admission.enabled=false"])?;
+    ensure!(!without.contains("ValidatingAdmissionPolicy"), "admission.enabled does not switch it");
     ensure!(!objects.contains("\"*\"") && !objects.contains("secrets]"), "the chart gives rights too wide");
     Ok(())
 }
@@ -43,6 +46,10 @@ pub(crate) fn confined(bed: &Bed) -> Result<()> {
     let mut rights = objects.split("\n---\n").filter(|object| object.contains("kind: ClusterRoleBinding"));
     ensure!(rights.next().is_none(), "a confined operator has rights in all namespaces");
     ensure!(objects.contains("kind: RoleBinding") && objects.contains("namespace: shop"), "{objects}");
+    let mut bindings =
+        objects.split("\n---\n").filter(|object| object.contains("kind: ValidatingAdmissionPolicyBinding"));
+    let binding = bindings.next().context("nothing binds the admission policy")?;
+    ensure!(binding.contains("matchLabels: {kubernetes.io/metadata.name: shop}"), "{binding}");
     Ok(())
 }
 

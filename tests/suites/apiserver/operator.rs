@@ -5,9 +5,9 @@ use snapback_api::v1alpha1::{PhaseName, RollbackPhase, RollbackPolicy};
 
 use crate::bed::{Bed, condition};
 
-const TARGET: &str = "targetRef: {kind: Deployment, name: checkout}";
+pub(crate) const TARGET: &str = "targetRef: {kind: Deployment, name: checkout}";
 
-fn deployment(namespace: &str) -> String {
+pub(crate) fn deployment(namespace: &str) -> String {
     format!(
         "apiVersion: apps/v1
 kind: Deployment
@@ -21,11 +21,23 @@ spec:
     )
 }
 
+/// The next release of it: one whose pods crash.
+pub(crate) fn crashing(namespace: &str) -> Result<String> {
+    let v2 = deployment(namespace)
+        .replace(
+            "metadata: {labels: {app: checkout}}\n    spec",
+            "metadata: {labels: {app: checkout, simulated: crash-loop}}\n    spec",
+        )
+        .replace("checkout:v1", "checkout:v2");
+    ensure!(v2.contains("crash-loop}"), "{v2}");
+    Ok(v2)
+}
+
 fn is(policy: &RollbackPolicy, type_: &str, status: &str, reason: &str) -> bool {
     condition(policy, type_).is_some_and(|(was, why, _)| was == status && why == reason)
 }
 
-fn adopted(policy: &RollbackPolicy) -> bool {
+pub(crate) fn adopted(policy: &RollbackPolicy) -> bool {
     let target = policy.status.as_ref().and_then(|status| status.targets.first());
     target.is_some_and(|target| target.phase == PhaseName::Idle && target.known_good.is_some())
 }
@@ -144,14 +156,7 @@ pub(crate) fn crash_loop(bed: &Bed) -> Result<()> {
     let rules = "soak: {duration: 10s, interval: 1s}\nrollback: {verify: {duration: 2s}}";
     bed.policy(&namespace, "checkout", &format!("{TARGET}\n{checks}\n{rules}"))?;
     bed.until(&namespace, "checkout", "adopted", adopted)?;
-    let v2 = deployment(&namespace)
-        .replace(
-            "metadata: {labels: {app: checkout}}\n    spec",
-            "metadata: {labels: {app: checkout, simulated: crash-loop}}\n    spec",
-        )
-        .replace("checkout:v1", "checkout:v2");
-    ensure!(v2.contains("crash-loop}"), "{v2}");
-    bed.tools.apply(&v2)?;
+    bed.tools.apply(&crashing(&namespace)?)?;
     bed.until(&namespace, "checkout", "undone", |policy| {
         let target = policy.status.as_ref().and_then(|status| status.targets.first());
         target.is_some_and(|target| target.quarantined.len() == 1 && target.rollback.is_none())

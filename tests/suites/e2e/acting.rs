@@ -104,8 +104,10 @@ pub(crate) fn approve(bed: &Bed) -> Result<()> {
         r#"{"spec":{"target":{"name":"other"}}}"#,
     ]);
     ensure!(bent.is_err_and(|error| error.to_string().contains("must not change")), "the record could be changed");
-    let patch = r#"{"spec":{"approval":{"decision":"Approved","by":"ada","reason":"errors are real"}}}"#;
-    bed.tools.kubectl(&["-n", &scenario.namespace, "patch", "rollback", &name, "--type=merge", "-p", patch])?;
+    let by = bed.tools.whoami()?;
+    let patch = serde_json::json!({"decision": "Approved", "by": by, "reason": "errors are real"});
+    let patch = serde_json::json!({"spec": {"approval": patch}}).to_string();
+    bed.tools.kubectl(&["-n", &scenario.namespace, "patch", "rollback", &name, "--type=merge", "-p", &patch])?;
     let rollback = scenario.ended(RollbackPhase::Succeeded, 60)?;
     ensure!(rollback.status.is_some_and(|status| status.timeline.approved_at.is_some()), "no time of approval");
     scenario.is_version("v1")
@@ -164,9 +166,10 @@ pub(crate) fn comes_back(bed: &Bed) -> Result<()> {
 
     // A person lets it go: it runs, and is judged anew.
     scenario.policy("mode: Observe")?;
-    let patch = r#"{"spec":{"released":{"reason":"a drill"}}}"#;
+    let released = serde_json::json!({"reason": "a drill", "by": bed.tools.whoami()?});
+    let patch = serde_json::json!({"spec": {"released": released}}).to_string();
     let name = again.metadata.name.context("no name")?;
-    bed.tools.kubectl(&["-n", &scenario.namespace, "patch", "rollback", &name, "--type=merge", "-p", patch])?;
+    bed.tools.kubectl(&["-n", &scenario.namespace, "patch", "rollback", &name, "--type=merge", "-p", &patch])?;
     scenario.target("released", 20, |target| target.quarantined.is_empty())?;
     scenario.apply(&bad)?;
     scenario.target("judged", 60, |target| target.reason == "ObservedOnly").map(drop)

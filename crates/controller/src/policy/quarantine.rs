@@ -3,6 +3,7 @@
 use kube::runtime::reflector::ObjectRef;
 use snapback_api::v1alpha1::TargetStatus;
 use snapback_core::notice::{Notice, Reason};
+use snapback_core::rollback::WHO;
 use snapback_core::watch::{Order, Phase, Standing, Target};
 
 use crate::context::Context;
@@ -43,7 +44,7 @@ pub(super) fn contended(state: &mut Target, order: &Order, namespace: &str, roll
 fn how_to_release(namespace: &str, rollback: &str) -> String {
     format!(
         "To let it run and be judged: kubectl patch -n {namespace} rollback {rollback} --type=merge \
-         -p '{{\"spec\":{{\"released\":{{\"reason\":\"...\"}}}}}}'"
+         -p \"spec: {{released: {{reason: '...', by: '{WHO}'}}}}\""
     )
 }
 

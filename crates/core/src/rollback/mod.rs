@@ -13,7 +13,7 @@ mod step;
 mod surge;
 mod verify;
 
-pub use step::{Act, Step, handed_back, step, surge_restored, undo_accepted, undo_refused};
+pub use step::{Act, Step, WHO, handed_back, step, surge_restored, undo_accepted, undo_refused};
 pub use surge::{RAISED, RollingUpdate, amount_from_text, amount_to_text};
 pub use verify::{Limit, Verification, verify};
 

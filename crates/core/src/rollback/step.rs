@@ -9,6 +9,10 @@ use super::{Approval, CONTENDED, Order, Phase, Progress};
 use crate::notice::{Notice, Reason};
 use crate::workload::{PodFacts, Workload, rolled_out};
 
+/// Fills the approver's name in, in the shell that the command is pasted into: an approval must name its giver, and
+/// only the API server knows by which name.
+pub const WHO: &str = "$(kubectl auth whoami -o jsonpath={.status.userInfo.username})";
+
 /// How often a running undo is looked at when nothing else wakes us.
 const LOOK: SignedDuration = SignedDuration::from_secs(5);
 
@@ -133,7 +137,7 @@ fn advance(
                 let because = order.ask.as_deref().map_or_else(String::new, |ask| format!(" ({ask})"));
                 let message = format!(
                     "going back from {} to {} waits for a person{because}. To approve (or Rejected): \
-                     kubectl patch {} --type=merge -p '{{\"spec\":{{\"approval\":{{\"decision\":\"Approved\"}}}}}}'",
+                     kubectl patch {} --type=merge -p \"spec: {{approval: {{decision: Approved, by: '{WHO}'}}}}\"",
                     order.from.name(),
                     order.to.name(),
                     order.handle
