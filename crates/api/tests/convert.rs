@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use snapback_api::convert;
 use snapback_api::v1alpha1::RollbackPolicySpec;
-use snapback_core::policy::{Analysis, Mode, OnNoData, Quantile, Relative, Rule, Severity};
+use snapback_core::policy::{Analysis, Mode, OnNoData, Quantile, Relative, Rule, Severity, WindowKind};
 
 fn spec(more: &Value) -> RollbackPolicySpec {
     let mut spec = json!({"targetRef": {"kind": "Deployment", "name": "checkout"}});
@@ -33,6 +33,45 @@ fn a_policy_that_names_only_its_target_has_the_documented_defaults() {
     ];
     assert_eq!(rules, expected);
     assert!(policy.checks.iter().all(|check| check.severity == Severity::Critical));
+    assert!(policy.windows.is_empty(), "at any time");
+}
+
+#[test]
+fn a_window_is_in_utc_unless_it_names_a_zone() {
+    let windows = convert::policy(&spec(&json!({"windows": [
+        {"kind": "Allow", "schedule": "0 9 * * MON-FRI", "duration": "8h"},
+        {"name": "freeze", "kind": "Deny", "schedule": "0 0 20 12 *", "duration": "744h", "timeZone": "Europe/Berlin"}
+    ]})))
+    .unwrap()
+    .windows;
+    let read: Vec<_> = windows.iter().map(|window| (window.kind, window.schedule.zone().iana_name())).collect();
+    assert_eq!(read, [(WindowKind::Allow, Some("Etc/UTC")), (WindowKind::Deny, Some("Europe/Berlin"))]);
+    assert_eq!(windows[0].duration, SignedDuration::from_hours(8));
+    assert_eq!((windows[0].title().as_str(), windows[1].title().as_str()), ("\"0 9 * * MON-FRI\"", "\"freeze\""));
+}
+
+#[test]
+fn a_window_that_cannot_be_meant_is_refused_with_its_field() {
+    let good = json!({"kind": "Deny", "schedule": "0 0 * * *", "duration": "1h"});
+    let table = [
+        (
+            json!({"schedule": "0 25 * * *"}),
+            "spec.windows[1].schedule must be a cron schedule of five fields such as \"0 9 * * 1-5\", but is \"0 25 * * *\"",
+        ),
+        (json!({"schedule": "0 0 9 * * 1-5"}), "spec.windows[1].schedule must be a cron schedule of five fields"),
+        (json!({"schedule": "0 0 31 11 *"}), "spec.windows[1].schedule must be a time that comes"),
+        (json!({"timeZone": "Berlin"}), "spec.windows[1].timeZone must be a time zone of the IANA database"),
+        (json!({"duration": "0s"}), "spec.windows[1].duration must be at least 1m and at most 744h"),
+        (json!({"duration": "745h"}), "spec.windows[1].duration must be at least 1m and at most 744h"),
+        (json!({"duration": "7d"}), "spec.windows[1].duration must be a duration such as"),
+    ];
+    for (change, words) in table {
+        let mut bad = good.clone();
+        bad.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let windows = json!({"windows": [good, bad]});
+        let said = convert::policy(&spec(&windows)).expect_err(&change.to_string()).to_string();
+        assert!(said.starts_with(words), "{change}: {said:?} does not begin with {words:?}");
+    }
 }
 
 #[test]

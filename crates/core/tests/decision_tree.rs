@@ -369,6 +369,33 @@ fn the_mode_on_the_workload_goes_over_the_policys() {
 }
 
 #[test]
+fn a_window_that_denies_asks_a_person() {
+    let decision = decided(&frozen(), &complete_v2(), &[breached()], 30);
+    let why = "the window \"freeze\" denies automatic rollbacks until 1970-01-13 00:00 Etc/UTC";
+    assert_eq!(decision.order.expect("an order").ask.as_deref(), Some(why));
+    assert_eq!(decision.state.phase, Phase::AwaitingApproval);
+    let after_it = decide(&frozen(), soaking(), &complete_v2(), &[breached()], None, at(86_400));
+    assert_eq!(after_it.order.expect("an order").ask, None);
+}
+
+#[test]
+fn observe_and_approve_are_themselves_in_any_window() {
+    let observed = decided(&Policy { mode: Mode::Observe, ..frozen() }, &complete_v2(), &[breached()], 30);
+    assert_eq!((observed.order, observed.state.standing.reason.as_str()), (None, "ObservedOnly"));
+    assert!(!observed.state.standing.message.contains("freeze"), "{}", observed.state.standing.message);
+    let asked = decided(&Policy { mode: Mode::Approve, ..frozen() }, &complete_v2(), &[breached()], 30);
+    assert_eq!(asked.order.expect("an order").ask.as_deref(), Some("the policy's mode is Approve"));
+}
+
+#[test]
+fn the_word_automatic_on_the_workload_goes_over_the_windows() {
+    let emergency = decided(&frozen(), &said(Some("Automatic"), None), &[breached()], 30);
+    assert_eq!(emergency.order.expect("an order").ask, None);
+    let careful = decided(&frozen(), &said(Some("Automatic"), Some("Reversible")), &[breached()], 30);
+    assert!(careful.order.expect("an order").ask.is_some(), "it goes over the windows only");
+}
+
+#[test]
 fn an_order_whose_way_is_not_open_is_held_and_told_once() {
     let closed = Readiness::refused(&reference("v1"), "quota exceeded");
     let decision = decided(&policy(), &complete_v2(), &[breached()], 30);

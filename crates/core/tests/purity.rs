@@ -1,4 +1,5 @@
 //! The core stays pure: no Kubernetes, no runtime, no network, no logging; neither direct nor through others.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::process::Command;
 
@@ -43,6 +44,17 @@ fn the_core_depends_on_nothing_that_acts() {
 /// `now` is an argument: nothing here asks a clock.
 #[test]
 fn the_core_asks_no_clock() {
+    nothing_says(&["Timestamp::now", "Instant::now", "SystemTime", "Zoned::now", "async fn", "println!"]);
+}
+
+/// Time zones are those of the program, not those that a machine has installed: `TimeZoneDatabase::bundled` is the one
+/// way to them.
+#[test]
+fn the_core_reads_no_time_zones_from_files() {
+    nothing_says(&["TimeZone::get", "TimeZone::system", "TimeZone::try_system", "tz::db()", "in_tz(", "from_env"]);
+}
+
+fn nothing_says(words: &[&str]) {
     let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -52,7 +64,7 @@ fn the_core_asks_no_clock() {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
-            for word in ["Timestamp::now", "Instant::now", "SystemTime", "Zoned::now", "async fn", "println!"] {
+            for word in words {
                 assert!(!text.contains(word), "{} says {word}", path.display());
             }
         }

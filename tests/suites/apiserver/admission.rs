@@ -33,12 +33,16 @@ checks:
 - {name: crashes, crashRate: {max: "0.25"}}
 - {name: orders, query: {promql: "sum(rate(orders_total[1m]))", min: "80%", of: Baseline}}
 - {name: queue, query: {promql: "max(queue_length)", min: "-1.5", max: "10"}}
-rollback: {deadline: 5m, verify: {duration: 90s}}"#;
+rollback: {deadline: 5m, verify: {duration: 90s}}
+windows:
+- {kind: Allow, schedule: "0 9 * * 1-5", duration: 8h, timeZone: Europe/Berlin}
+- {name: freeze, kind: Deny, schedule: "0  0 20,L DEC *", duration: 744h, timeZone: America/Argentina/ComodRivadavia}
+- {name: odd, kind: Deny, schedule: "*/15 0-23/2 1,15 JAN-JUN MON", duration: 1m, timeZone: Etc/GMT+5}"#;
     bed.tools.kubectl_with(&["create", "--dry-run=server", "-f", "-"], &policy("default", "all", spec)).map(drop)
 }
 
 /// A spec, and what the refusal must name: the field, and what to write instead.
-const REFUSED: [(&str, &[&str]); 30] = [
+const REFUSED: [(&str, &[&str]); 38] = [
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {max: \"250%\"}}]",
         &["spec.checks[0].errorRate.max", "must be at most \"100%\""],
@@ -128,6 +132,38 @@ const REFUSED: [(&str, &[&str]); 30] = [
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: own, query: {promql: up, min: \"1,5\"}}]",
         &["spec.checks[0].query.min", "must be a number such as \"10\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nwindows: [{kind: Freeze, schedule: \"0 9 * * *\", duration: 8h}]",
+        &["spec.windows[0].kind", "\"Allow\", \"Deny\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nwindows: [{kind: Deny, schedule: \"0 9 * *\", duration: 8h}]",
+        &["spec.windows[0].schedule", "must be a cron schedule of five fields such as"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nwindows: [{kind: Deny, schedule: \"0 9 * * 1-5 Europe/Berlin\", duration: 8h}]",
+        &["spec.windows[0].schedule", "must be a cron schedule of five fields such as"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nwindows: [{kind: Deny, schedule: \"@midnight-please\", duration: 8h}]",
+        &["spec.windows[0].schedule", "must be a cron schedule of five fields such as"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nwindows: [{kind: Deny, schedule: \"0 9 * * *\", duration: 7d}]",
+        &["spec.windows[0].duration", "must be a duration such as 30s"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nwindows: [{kind: Deny, schedule: \"0 9 * * *\", duration: 745h}]",
+        &["spec.windows[0].duration", "must be at least 1m and at most 744h"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nwindows: [{kind: Deny, schedule: \"0 9 * * *\", duration: 59s}]",
+        &["spec.windows[0].duration", "must be at least 1m and at most 744h"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nwindows: [{kind: Deny, schedule: \"0 9 * * *\", duration: 8h, timeZone: \"UTC +2\"}]",
+        &["spec.windows[0].timeZone", "must be a time zone of the IANA database"],
     ),
 ];
 

@@ -42,7 +42,7 @@ fn works(bed: &Bed, block: &Block) -> Result<()> {
         OperatorConfig::parse(&config).map_err(anyhow::Error::msg)?;
         return bed.tools.kubectl_with(&["apply", "--dry-run=server", "-f", "-"], &objects).map(drop);
     }
-    if !block.text.contains("kind:") {
+    if !block.text.contains("apiVersion:") {
         // A part of a policy's spec.
         let spec = block.text.trim().to_owned();
         let target = if spec.contains("targetRef:") || spec.contains("selector:") {

@@ -19,7 +19,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 36] = [
+const TESTS: [Test; 37] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -43,6 +43,7 @@ const TESTS: [Test; 36] = [
     ("every_yaml_of_the_documentation_works", documents::all),
     ("an_absent_target_is_said_and_found_when_it_comes", operator::absent_target),
     ("an_unknown_source_is_said_with_the_known_ones", operator::unknown_source),
+    ("a_window_that_cannot_be_meant_is_said_with_what_to_write", operator::bad_window),
     ("promql_that_does_not_parse_is_said_with_its_place", operator::bad_promql),
     ("a_bad_policy_stops_no_other", operator::bad_beside_good),
     ("the_older_of_two_policies_wins", operator::overlap),

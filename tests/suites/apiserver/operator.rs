@@ -89,6 +89,18 @@ pub(crate) fn unknown_source(bed: &Bed) -> Result<()> {
     )
 }
 
+pub(crate) fn bad_window(bed: &Bed) -> Result<()> {
+    let five = "must be a cron schedule of five fields such as \"0 9 * * 1-5\"";
+    for (name, schedule, zone, words) in [
+        ("bad-schedule", "0 25 * * *", "Etc/UTC", ["spec.windows[0].schedule", five]),
+        ("bad-zone", "0 0 * * *", "Europe/Berln", ["spec.windows[0].timeZone", "\"Europe/Berln\""]),
+    ] {
+        let window = format!("{{kind: Deny, schedule: \"{schedule}\", duration: 8h, timeZone: {zone}}}");
+        refused(bed, &bed.namespace(name)?, &format!("{TARGET}\nwindows: [{window}]"), &words)?;
+    }
+    Ok(())
+}
+
 pub(crate) fn bad_promql(bed: &Bed) -> Result<()> {
     let namespace = bed.namespace("bad-promql")?;
     let check = |promql: &str| format!("{TARGET}\nchecks: [{{name: own, query: {{promql: '{promql}', max: \"1\"}}}}]");

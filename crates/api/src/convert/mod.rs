@@ -3,6 +3,7 @@
 mod check;
 mod policy;
 mod selector;
+mod windows;
 
 pub use policy::{DEFAULT_CHECKS, policy};
 pub use selector::selector;

@@ -5,7 +5,7 @@ use snapback_core::policy::{
     Analysis, Check, ConfigMode, Mode, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak,
 };
 
-use super::{InvalidSpec, check, duration};
+use super::{InvalidSpec, check, duration, windows};
 use crate::v1alpha1::{ConfigModeName, ModeName, OnNoDataName, RollbackPolicySpec, SoakSpec, SpeedName};
 
 /// Names of the checks that a policy without any has.
@@ -66,6 +66,7 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
             cooldown: optional("spec.rollback.cooldown", rules.cooldown.as_deref(), DEFAULT_COOLDOWN)?,
             approval_timeout: approval_timeout(rules.approval_timeout.as_deref())?,
         },
+        windows: windows::windows(&spec.windows)?,
     };
     Ok(policy)
 }

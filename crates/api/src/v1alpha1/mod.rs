@@ -7,6 +7,7 @@ mod policy;
 mod policy_status;
 mod rollback;
 mod rollback_status;
+mod windows;
 
 pub use check::{CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SeverityName};
 pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMetric};
@@ -23,6 +24,7 @@ pub use rollback::{
     TriggerSpec, TriggerType,
 };
 pub use rollback_status::{ActionStatus, FieldOwner, RestorationStatus, RollbackPhase, RollbackStatus, Timeline};
+pub use windows::{WindowKindName, WindowSpec};
 
 /// Label on a `Rollback`: the policy that decided it.
 pub const POLICY_LABEL: &str = "snapback.dev/policy";

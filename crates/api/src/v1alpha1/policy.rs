@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::check::CheckSpec;
 use super::metrics::MetricsSpec;
 use super::policy_status::RollbackPolicyStatus;
+use super::windows::WindowSpec;
 
 /// Watches every rollout of the chosen workloads, and puts the last known good revision back when the new one is bad.
 /// Only a target is required: the defaults are an error rate over 5 %, a p95 over twice the baseline, or more than
@@ -74,6 +75,11 @@ pub struct RollbackPolicySpec {
     /// How an undo is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackRulesSpec>,
+    /// When Snapback may roll back by itself; at other times a person is asked, as in mode Approve. Absent: at any
+    /// time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub windows: Vec<WindowSpec>,
 }
 
 /// A workload in the policy's own namespace.

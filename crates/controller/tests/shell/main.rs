@@ -7,4 +7,5 @@ mod crashes;
 mod faults;
 mod others;
 mod returns;
+mod windows;
 mod world;

@@ -3,8 +3,12 @@
 //! Every value here was checked once, at the boundary (`snapback-api`); nothing further in has to look again.
 
 mod check;
+mod schedule;
+mod window;
 
 pub use check::{Bound, Check, Quantile, Relative, Rule, Severity};
+pub use schedule::{Schedule, ScheduleError, zone};
+pub use window::{Window, WindowKind, WindowState};
 
 use jiff::SignedDuration;
 
@@ -27,6 +31,8 @@ pub struct Policy {
     pub checks: Vec<Check>,
     /// How an undo is carried out.
     pub rollback: RollbackRules,
+    /// When we may act alone; empty means at any time.
+    pub windows: Vec<Window>,
 }
 
 /// Who acts on a bad revision.

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{MAX_QUARANTINED, Phase, Quarantined, RevisionRef, Rollout, Soaked, Standing, Target, soaked};
 use crate::checks::{CheckResult, Verdict, Why};
 use crate::notice::{Notice, Reason};
+use crate::permission::windows;
 use crate::policy::{Mode, Policy, Severity};
 use crate::rollback;
 use crate::workload::{MIGRATION, MODE, Migration, Said, Workload, rolled_out};
@@ -251,7 +252,7 @@ fn on_cause(
     if rollout.returned.is_none() {
         notices.push(Notice::new(Reason::CheckBreached, story.clone()));
     }
-    let ask = ask(policy, said, mode, *critical);
+    let ask = ask(policy, said, mode, *critical, now);
     let (bad, back) = (state.current.name(), good.name());
     let outcome = match (mode, &ask) {
         (Mode::Observe, _) => format!("{bad} is bad ({story}); it would go back to {back}"),
@@ -283,7 +284,7 @@ fn on_cause(
 }
 
 /// Why a person has to agree, if one has to.
-fn ask(policy: &Policy, said: &Said, mode: Mode, critical: bool) -> Option<String> {
+fn ask(policy: &Policy, said: &Said, mode: Mode, critical: bool, now: Timestamp) -> Option<String> {
     if let Some(Err(word)) = &said.mode {
         return Some(format!("{MODE} says {word:?}, which is none of Automatic, Approve and Observe"));
     }
@@ -299,6 +300,12 @@ fn ask(policy: &Policy, said: &Said, mode: Mode, critical: bool) -> Option<Strin
     if mode == Mode::Approve {
         let whose = if policy.mode == Mode::Approve { "the policy's mode" } else { MODE };
         return Some(format!("{whose} is Approve"));
+    }
+    // Automatic on the workload is an emergency's word: it goes over the windows too.
+    if said.mode.is_none()
+        && let Some(closed) = windows::outside(&policy.windows, now)
+    {
+        return Some(closed);
     }
     (!critical).then(|| "only checks of severity Warning are breached".to_owned())
 }

@@ -5,7 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use snapback_core::checks::{CheckResult, Unit, Verdict, Why};
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{PodUid, ReplicaSetUid, WorkloadUid};
-use snapback_core::policy::{Analysis, Check, ConfigMode, Mode, OnNoData, Policy, RollbackRules, Rule, Severity, Soak};
+use snapback_core::policy::{
+    Analysis, Check, ConfigMode, Mode, OnNoData, Policy, RollbackRules, Rule, Schedule, Severity, Soak, Window,
+    WindowKind, zone,
+};
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Failure, PodFacts, Revision, Said, Workload};
 
@@ -41,7 +44,19 @@ pub fn policy() -> Policy {
             cooldown: SignedDuration::from_mins(30),
             approval_timeout: SignedDuration::from_hours(1),
         },
+        windows: Vec::new(),
     }
+}
+
+/// The same, with a window that denies on the day of the stories, 12 January 1970.
+pub fn frozen() -> Policy {
+    let freeze = Window {
+        name: Some("freeze".into()),
+        kind: WindowKind::Deny,
+        schedule: Schedule::parse("0 0 12 1 *", zone("Etc/UTC").unwrap()).unwrap(),
+        duration: SignedDuration::from_hours(24),
+    };
+    Policy { windows: vec![freeze], ..policy() }
 }
 
 /// One revision with its pods.

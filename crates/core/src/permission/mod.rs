@@ -1,7 +1,9 @@
-//! May we act alone? What happened lately says.
+//! May we act alone? What happened lately says, and [`windows`] by the time.
 //!
 //! A decided rollback is a bet that the release is at fault. Many at once, or one after the other on the same target,
 //! say that it probably is not: then a person is asked, or nothing is done.
+
+pub mod windows;
 
 use std::collections::BTreeSet;
 
