@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use snapback_api::convert;
 use snapback_api::v1alpha1::RollbackPolicySpec;
 use snapback_core::policy::{Analysis, Mode, OnNoData, Quantile, Relative, Rule, Severity, WindowKind};
+use snapback_core::rollback::{Probe, Scheme};
 
 fn spec(more: &Value) -> RollbackPolicySpec {
     let mut spec = json!({"targetRef": {"kind": "Deployment", "name": "checkout"}});
@@ -23,6 +24,7 @@ fn a_policy_that_names_only_its_target_has_the_documented_defaults() {
     assert_eq!(policy.minimum_requests, 50);
     assert_eq!(policy.rollback.deadline, SignedDuration::from_mins(10));
     assert_eq!(policy.rollback.verify, SignedDuration::from_mins(2));
+    assert_eq!(policy.rollback.probes, []);
     assert_eq!(policy.rollback.cooldown, SignedDuration::ZERO);
     assert_eq!(policy.rollback.approval_timeout, SignedDuration::from_hours(1));
     let rules: Vec<(&str, &Rule)> = policy.checks.iter().map(|check| (check.name.as_str(), &check.rule)).collect();
@@ -92,6 +94,21 @@ fn percentages_fractions_and_units_mean_the_same() {
 }
 
 #[test]
+fn probes_are_plain_http_unless_they_say_otherwise_and_the_record_says_the_same() {
+    let http = json!([{"path": "/healthz", "port": 8080}, {"path": "/ready?full=1", "port": 8443, "scheme": "HTTPS"}]);
+    let policy = convert::policy(&spec(&json!({"rollback": {"verify": {"http": http}}}))).unwrap();
+    let probes = policy.rollback.probes;
+    let expected = [
+        Probe { scheme: Scheme::Http, port: 8080, path: "/healthz".to_owned() },
+        Probe { scheme: Scheme::Https, port: 8443, path: "/ready?full=1".to_owned() },
+    ];
+    assert_eq!(probes, expected);
+    let recorded = convert::probe_specs(&probes);
+    assert_eq!(serde_json::to_value(&recorded).unwrap(), http);
+    assert_eq!(convert::probes("spec.verify.http", &recorded).unwrap(), probes);
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused_with_its_field() {
     let table = [
         (json!({"selector": {"matchLabels": {"a": "b"}}}), "spec must set exactly one of targetRef and selector"),
@@ -124,6 +141,22 @@ fn what_cannot_be_meant_is_refused_with_its_field() {
         ),
         (json!({"rollback": {"approvalTimeout": "5s"}}), "spec.rollback.approvalTimeout must be at least 1m"),
         (json!({"rollback": {"verify": {"duration": "soon"}}}), "spec.rollback.verify.duration must be"),
+        (
+            json!({"rollback": {"verify": {"http": [{"path": "/", "port": 80}, {"path": "healthz", "port": 80}]}}}),
+            "spec.rollback.verify.http[1].path must begin with /",
+        ),
+        (
+            json!({"rollback": {"verify": {"http": [{"path": "/a b", "port": 80}]}}}),
+            "spec.rollback.verify.http[0].path must begin with /",
+        ),
+        (
+            json!({"rollback": {"verify": {"http": [{"path": "/", "port": 0}]}}}),
+            "spec.rollback.verify.http[0].port must be 1 to 65535, but is 0",
+        ),
+        (
+            json!({"rollback": {"verify": {"http": [{"path": "/", "port": 65536}]}}}),
+            "spec.rollback.verify.http[0].port must be 1 to 65535",
+        ),
     ];
     for (more, words) in table {
         let said = convert::policy(&spec(&more)).expect_err(&more.to_string()).to_string();

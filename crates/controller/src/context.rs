@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::announce::Announcer;
 use crate::pod_watch::PodWatches;
+use crate::rollback::probe::Prober;
 use crate::sampler::Sampler;
 use crate::telemetry::Metrics;
 
@@ -31,6 +32,8 @@ pub struct Context {
     pub deployments_listed: watch::Receiver<bool>,
     /// The metrics sources.
     pub sampler: Sampler,
+    /// Asks pods after an undo.
+    pub prober: Prober,
     /// Pod watches of the targets that are judged now.
     pub pod_watches: PodWatches,
     /// Events.

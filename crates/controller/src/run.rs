@@ -26,6 +26,7 @@ use crate::pod_watch::{PodWatches, slim};
 use crate::policy::overlap::{SpecChanges, concerned};
 use crate::policy::{self, PolicyContext};
 use crate::rollback;
+use crate::rollback::probe::{ProbeError, Prober};
 use crate::sampler::Sampler;
 use crate::telemetry::{Health, Metrics, serve};
 
@@ -41,6 +42,9 @@ pub enum RunError {
     /// A source of the configuration cannot be used.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Pods could not be asked after an undo.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// The configuration cannot be meant.
     #[error("the configuration: {0}")]
     Config(String),
@@ -97,6 +101,7 @@ pub async fn run(
         deployments,
         deployments_listed: lists.deployments.subscribe(),
         sampler: Sampler::new(sources, options.config.default_source.clone()),
+        prober: Prober::new()?,
         pod_watches: PodWatches::new(client.clone(), wake),
         announcer: Announcer::new(client.clone(), options.instance),
         metrics: Arc::clone(&metrics),

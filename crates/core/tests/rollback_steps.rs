@@ -7,8 +7,8 @@ use snapback_core::ids::WorkloadUid;
 use snapback_core::ownership::Owner;
 use snapback_core::policy::ConfigMode;
 use snapback_core::rollback::{
-    Act, Approval, Order, Phase, Progress, RollingUpdate, Step, Verification, handed_back, step, surge_restored,
-    undo_accepted,
+    Act, Answer, Approval, Order, Phase, Probe, Progress, Reply, RollingUpdate, Scheme, Step, Verification, asked,
+    handed_back, judge_answers, step, surge_restored, undo_accepted,
 };
 use snapback_core::workload::Workload;
 use support::*;
@@ -28,6 +28,7 @@ fn order() -> Order {
         fast: false,
         deadline: SignedDuration::from_secs(600),
         verify: SignedDuration::from_secs(30),
+        probes: Vec::new(),
     }
 }
 
@@ -182,6 +183,72 @@ fn a_good_revision_that_crashes_now_is_no_cure() {
     sick.pods = vec![crashing("v1", 0), crashing("v1", 1), crashing("v1", 2)];
     let next = step(&order(), &verifying, Some(&sick), Some(&Verification::Within), at(160));
     assert_eq!((next.progress.phase, next.act), (Some(Phase::Escalated), Act::Nothing), "and there is no second undo");
+}
+
+fn probe() -> Probe {
+    Probe { scheme: Scheme::Http, port: 8080, path: "/healthz".into() }
+}
+
+fn says(pod: &str, code: u16) -> Vec<Answer> {
+    vec![Answer { pod: pod.into(), probe: probe(), reply: Reply::Code(code) }]
+}
+
+#[test]
+fn probes_confirm_a_cure_refute_it_or_leave_it_open() {
+    let order = Order { probes: vec![probe()], ..order() };
+    let verifying = look(&undone(), &back(), 100).progress;
+    let say =
+        |answers: &[Answer], second| step(&order, &verifying, Some(&back()), Some(&judge_answers(answers)), at(second));
+    let cured = say(&says("web-v1-a", 200), 130);
+    assert_eq!((cured.progress.phase, cured.reason, cured.verified), (Some(Phase::Succeeded), "Verified", Some(true)));
+    assert!(cured.message.ends_with("and its pods answer their probes"), "{}", cured.message);
+
+    let bad = says("web-v1-a", 503);
+    let waiting = say(&bad, 159);
+    assert_eq!(waiting.progress.phase, Some(Phase::Verifying), "a service may need a while to warm up");
+    assert!(waiting.message.ends_with("; GET :8080/healthz of pod web-v1-a answered 503"), "{}", waiting.message);
+    let not_cured = say(&bad, 160);
+    assert_eq!((not_cured.progress.phase, not_cured.reason), (Some(Phase::Escalated), "NotCured"));
+    assert!(not_cured.message.contains("(GET :8080/healthz of pod web-v1-a answered 503)"), "{}", not_cured.message);
+
+    let silence = Answer { reply: Reply::Silence("refused the connection".into()), ..bad[0].clone() };
+    let open = say(&[silence], 160);
+    assert_eq!((open.progress.phase, open.reason, open.verified), (Some(Phase::Succeeded), "NotMeasured", None));
+    assert!(open.message.contains("a NetworkPolicy?"), "{}", open.message);
+}
+
+#[test]
+fn limits_and_probes_both_have_to_confirm_and_one_is_enough_to_refute() {
+    let outside = || Verification::Outside("bad".into());
+    let unknown = || Verification::Unknown("no data".into());
+    for (limits, probes, both) in [
+        (Verification::Within, Verification::Within, Verification::Within),
+        (Verification::Within, unknown(), unknown()),
+        (unknown(), Verification::Within, unknown()),
+        (unknown(), outside(), outside()),
+        (outside(), unknown(), outside()),
+        (Verification::Within, outside(), outside()),
+    ] {
+        assert_eq!(limits.clone().and(probes.clone()), both, "{limits:?} and {probes:?}");
+    }
+    let first = Verification::Outside("errors".into());
+    assert_eq!(first.clone().and(outside()), first, "the sentence does not change with the second");
+}
+
+#[test]
+fn ready_pods_of_the_good_revision_are_asked_the_same_ten_at_each_look() {
+    let mut many = workload("v1", vec![revision("v1", 3, 14, 14), revision("v2", 2, 1, 1)]);
+    many.pods[0].ready = false;
+    many.pods[1].leaving = true;
+    let names = |workload: &Workload| -> Vec<String> {
+        asked(workload, &version("v1")).into_iter().map(|pod| pod.name.clone()).collect()
+    };
+    let first = names(&many);
+    assert_eq!(first.len(), 10);
+    assert!(first.iter().all(|name| name.starts_with("web-v1-")), "{first:?}");
+    assert!(!first.contains(&many.pods[0].name) && !first.contains(&many.pods[1].name), "{first:?}");
+    many.pods.reverse();
+    assert_eq!(names(&many), first);
 }
 
 fn owned(workload: Workload) -> Workload {

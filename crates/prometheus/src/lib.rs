@@ -29,4 +29,4 @@ pub use own_query::{PLACEHOLDERS, QueryTextError, Values, render, to_points, val
 pub use query::{latency_query, owner_of_pod, pods_pattern, requests_query};
 pub use secret::SecretError;
 pub use source::{Source, SourceError};
-pub use transport::TransportError;
+pub use transport::{TransportError, outage};

@@ -219,7 +219,7 @@ impl Resolve for RealHost {
 }
 
 /// What a failed request means, without URL, query or secret.
-pub(crate) fn outage(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn outage(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = Some(error);
     let mut connecting = false;
     while let Some(one) = cause {

@@ -116,7 +116,7 @@ fn pods(store: &mut Store, namespace: &str, set: &Value, count: i64, now: &str) 
             },
             "spec": set["spec"]["template"]["spec"],
             "status": {
-                "phase": "Running", "containerStatuses": [state],
+                "phase": "Running", "podIP": "127.0.0.1", "containerStatuses": [state],
                 "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": now}]
             }
         });

@@ -33,7 +33,13 @@ checks:
 - {name: crashes, crashRate: {max: "0.25"}}
 - {name: orders, query: {promql: "sum(rate(orders_total[1m]))", min: "80%", of: Baseline}}
 - {name: queue, query: {promql: "max(queue_length)", min: "-1.5", max: "10"}}
-rollback: {deadline: 5m, verify: {duration: 90s}}
+rollback:
+  deadline: 5m
+  verify:
+    duration: 90s
+    http:
+    - {path: /healthz, port: 8080}
+    - {path: "/ready?full=1&name=%20", port: 65535, scheme: HTTPS}
 windows:
 - {kind: Allow, schedule: "0 9 * * 1-5", duration: 8h, timeZone: Europe/Berlin}
 - {name: freeze, kind: Deny, schedule: "0  0 20,L DEC *", duration: 744h, timeZone: America/Argentina/ComodRivadavia}
@@ -42,7 +48,7 @@ windows:
 }
 
 /// A spec, and what the refusal must name: the field, and what to write instead.
-const REFUSED: [(&str, &[&str]); 38] = [
+const REFUSED: [(&str, &[&str]); 45] = [
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {max: \"250%\"}}]",
         &["spec.checks[0].errorRate.max", "must be at most \"100%\""],
@@ -165,6 +171,34 @@ const REFUSED: [(&str, &[&str]); 38] = [
         "targetRef: {kind: Deployment, name: a}\nwindows: [{kind: Deny, schedule: \"0 9 * * *\", duration: 8h, timeZone: \"UTC +2\"}]",
         &["spec.windows[0].timeZone", "must be a time zone of the IANA database"],
     ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nrollback: {verify: {http: [{path: healthz, port: 80}]}}",
+        &["spec.rollback.verify.http[0].path", "must begin with / and hold only visible ASCII"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nrollback: {verify: {http: [{path: \"http://other/\", port: 80}]}}",
+        &["spec.rollback.verify.http[0].path", "must begin with /"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nrollback: {verify: {http: [{path: \"/a b\", port: 80}]}}",
+        &["spec.rollback.verify.http[0].path", "must begin with / and hold only visible ASCII"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nrollback: {verify: {http: [{path: \"/a\\r\\nHost: other\", port: 80}]}}",
+        &["spec.rollback.verify.http[0].path", "must begin with / and hold only visible ASCII"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nrollback: {verify: {http: [{path: /, port: 65536}]}}",
+        &["spec.rollback.verify.http[0].port", "less than or equal to 65535"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nrollback: {verify: {http: [{path: /, port: 80, scheme: TCP}]}}",
+        &["spec.rollback.verify.http[0].scheme", "\"HTTP\", \"HTTPS\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nrollback: {verify: {http: [{path: /, port: 1}, {path: /, port: 2}, {path: /, port: 3}, {path: /, port: 4}, {path: /, port: 5}]}}",
+        &["spec.rollback.verify.http", "at most 4"],
+    ),
 ];
 
 pub(crate) fn refused(bed: &Bed) -> Result<()> {
@@ -196,7 +230,7 @@ spec:
   requireApproval: true
   decidedAt: "2026-01-02T03:04:05Z"
   deadline: 10m
-  verify: {duration: 2m, interval: 30s, minimumRequests: 50}
+  verify: {duration: 2m, interval: 30s, minimumRequests: 50, http: [{path: /healthz, port: 8080}]}
 "#;
 
 pub(crate) fn record(bed: &Bed) -> Result<()> {
@@ -210,6 +244,9 @@ pub(crate) fn record(bed: &Bed) -> Result<()> {
         r#"{"to":{"fingerprint":"cccc"}}"#,
         r#"{"trigger":{"type":"Policy"}}"#,
         r#"{"deadline":"20m"}"#,
+        r#"{"verify":{"http":[{"path":"/other","port":8080}]}}"#,
+        r#"{"verify":{"http":[{"path":"/healthz","port":8080,"scheme":"HTTPS"}]}}"#,
+        r#"{"verify":{"http":null}}"#,
         r#"{"requireApproval":false}"#,
         r#"{"requireApproval":null}"#,
         r#"{"approvalReason":"it was me"}"#,

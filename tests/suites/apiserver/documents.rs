@@ -57,6 +57,7 @@ fn works(bed: &Bed, block: &Block) -> Result<()> {
         || block.text.contains("kind: Deployment")
         || block.text.contains("kind: Rollback")
         || block.text.contains("kind: RoleBinding")
+        || block.text.contains("kind: NetworkPolicy")
     {
         return dry_run(bed, &block.text);
     }

@@ -174,3 +174,35 @@ pub(crate) fn comes_back(bed: &Bed) -> Result<()> {
     scenario.apply(&bad)?;
     scenario.target("judged", 60, |target| target.reason == "ObservedOnly").map(drop)
 }
+
+pub(crate) fn probed(bed: &Bed) -> Result<()> {
+    let scenario = undone_with_probes(bed, "probed", "[{path: /healthz, port: 8080}, {path: /readyz, port: 8080}]")?;
+    let rollback = scenario.ended(RollbackPhase::Succeeded, 60)?;
+    ensure!(rollback.spec.verify.http.len() == 2, "the record lacks the probes: {:?}", rollback.spec.verify);
+    let status = rollback.status.context("no status")?;
+    ensure!(status.message.ends_with("its pods answer their probes"), "{}", status.message);
+    let verified = status.conditions.iter().find(|condition| condition.type_ == "Verified");
+    ensure!(verified.is_some_and(|verified| verified.status == "True"), "{:?}", status.conditions);
+    scenario.is_version("v1")
+}
+
+pub(crate) fn probed_badly(bed: &Bed) -> Result<()> {
+    let scenario = undone_with_probes(bed, "probed-badly", "[{path: /no-such-path, port: 8080}]")?;
+    let rollback = scenario.ended(RollbackPhase::Escalated, 60)?;
+    let status = rollback.status.context("no status")?;
+    ensure!(status.reason == "NotCured" && status.message.contains("answered 404"), "{}", status.message);
+    ensure!(status.message.contains("GET :8080/no-such-path of pod checkout-"), "{}", status.message);
+    scenario.target("escalated", 20, |target| target.phase == PhaseName::Escalated)?;
+    // There is no second undo: the good revision stays.
+    scenario.is_version("v1")
+}
+
+/// A v2 that crash-loops, under a policy with these probes.
+fn undone_with_probes<'a>(bed: &'a Bed, namespace: &str, probes: &str) -> Result<Scenario<'a>> {
+    let policy = format!(
+        "checks: [{{name: crashes, crashRate: {{max: \"50%\"}}}}]\nrollback: {{deadline: 60s, verify: {{duration: 6s, http: {probes}}}}}"
+    );
+    let scenario = Scenario::adopted(bed, namespace, 0, &policy)?;
+    scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("CRASH_AFTER", "300ms")]))?;
+    Ok(scenario)
+}

@@ -134,6 +134,8 @@ fn side_by_side() -> Vec<Test> {
         ("open_telemetry_names_are_understood", judging::open_telemetry),
         ("a_selector_covers_every_deployment_with_its_labels", acting::selector),
         ("an_undone_revision_that_comes_back_is_undone_again", acting::comes_back),
+        ("an_undo_is_verified_by_what_its_pods_answer", acting::probed),
+        ("an_undo_whose_pods_answer_badly_calls_a_person", acting::probed_badly),
     ]
 }
 

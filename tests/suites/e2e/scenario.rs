@@ -125,6 +125,8 @@ impl<'a> Scenario<'a> {
         let soak = if more.contains("soak:") { "" } else { "soak: {duration: 14s, interval: 2s}" };
         let minimum = if more.contains("minimumRequests:") { "" } else { "minimumRequests: 10" };
         let target = if more.contains("selector:") { "" } else { "targetRef: {kind: Deployment, name: checkout}" };
+        let rollback =
+            if more.contains("rollback:") { "" } else { "rollback: {deadline: 60s, verify: {duration: 6s}}" };
         let more = more.replace('\n', "\n  ");
         self.bed
             .tools
@@ -136,7 +138,7 @@ spec:
   {target}
   {soak}
   {minimum}
-  rollback: {{deadline: 60s, verify: {{duration: 6s}}}}
+  {rollback}
   {more}
 "
             ))

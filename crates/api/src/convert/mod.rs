@@ -2,10 +2,12 @@
 
 mod check;
 mod policy;
+mod probe;
 mod selector;
 mod windows;
 
 pub use policy::{DEFAULT_CHECKS, policy};
+pub use probe::{probe_specs, probes};
 pub use selector::selector;
 
 use std::fmt::Display;

@@ -5,7 +5,7 @@ use snapback_core::policy::{
     Analysis, Check, ConfigMode, Mode, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak,
 };
 
-use super::{InvalidSpec, check, duration, windows};
+use super::{InvalidSpec, check, duration, probes, windows};
 use crate::v1alpha1::{ConfigModeName, ModeName, OnNoDataName, RollbackPolicySpec, SoakSpec, SpeedName};
 
 /// Names of the checks that a policy without any has.
@@ -62,6 +62,7 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
                 Some(ConfigModeName::Restore) => ConfigMode::Restore,
                 Some(ConfigModeName::Warn) | None => ConfigMode::Warn,
             },
+            probes: probes("spec.rollback.verify.http", &verify.http)?,
             fast: rules.speed == Some(SpeedName::Fast),
             cooldown: optional("spec.rollback.cooldown", rules.cooldown.as_deref(), DEFAULT_COOLDOWN)?,
             approval_timeout: approval_timeout(rules.approval_timeout.as_deref())?,

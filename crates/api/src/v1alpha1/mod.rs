@@ -5,6 +5,7 @@ mod metrics;
 mod observed;
 mod policy;
 mod policy_status;
+mod probe;
 mod rollback;
 mod rollback_status;
 mod windows;
@@ -19,6 +20,7 @@ pub use policy::{
 pub use policy_status::{
     PhaseName, QuarantinedStatus, ReadinessStatus, RollbackPolicyStatus, RolloutStatus, Summary, TargetStatus,
 };
+pub use probe::{HttpProbeSpec, SchemeName};
 pub use rollback::{
     ApprovalDecision, ApprovalSpec, LimitSpec, ReleaseSpec, Rollback, RollbackSpec, RollbackTarget, RollbackVerify,
     TriggerSpec, TriggerType,

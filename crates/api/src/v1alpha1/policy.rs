@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::check::CheckSpec;
 use super::metrics::MetricsSpec;
 use super::policy_status::RollbackPolicyStatus;
+use super::probe::HttpProbeSpec;
 use super::windows::WindowSpec;
 
 /// Watches every rollout of the chosen workloads, and puts the last known good revision back when the new one is bad.
@@ -271,4 +272,9 @@ pub struct VerifySpec {
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
     pub duration: Option<String>,
+    /// What the good revision's ready pods (of more than ten the first ten by name) must answer well meanwhile. The
+    /// operator asks them itself, so it must be able to reach them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub http: Vec<HttpProbeSpec>,
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::metrics::MetricsSpec;
 use super::observed::{CheckStatus, RevisionStatus};
 use super::policy::{ConfigModeName, SpeedName, TargetKind};
+use super::probe::HttpProbeSpec;
 use super::rollback_status::RollbackStatus;
 
 /// Puts one earlier revision of one workload back, once, and checks that this cured the fault. A policy creates it;
@@ -193,6 +194,10 @@ pub struct RollbackVerify {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub limits: Vec<LimitSpec>,
+    /// What the good revision's pods must answer well meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub http: Vec<HttpProbeSpec>,
 }
 
 /// One limit, without anything relative.

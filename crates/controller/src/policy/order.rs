@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use snapback_api::conditions::cut;
+use snapback_api::convert::probe_specs;
 use snapback_api::v1alpha1::{
     CheckStatus, ConfigModeName, LimitSpec, POLICY_LABEL, QuantileName, Rollback, RollbackPhase, RollbackPolicy,
     RollbackSpec, RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TargetKind, TriggerSpec, TriggerType,
@@ -184,6 +185,7 @@ fn rollback(
                 interval: duration::format(rules.soak.interval),
                 minimum_requests: i64::try_from(rules.minimum_requests).unwrap_or(1),
                 metrics: policy.spec.metrics.clone(),
+                http: probe_specs(&rules.rollback.probes),
                 // What came back was not measured again: it is cured when the limits hold that it broke before.
                 limits: match previous.filter(|_| order.returned.is_some()) {
                     Some(previous) => previous.spec.verify.limits.clone(),

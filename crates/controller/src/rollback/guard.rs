@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use snapback_api::convert::probes;
 use snapback_api::v1alpha1::{ApprovalDecision, ConfigModeName, FieldOwner, Rollback, RollbackPhase, SpeedName};
 use snapback_core::configuration::Restoration;
 use snapback_core::duration;
@@ -39,6 +40,7 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         approval_timeout: spec.approval_timeout.as_deref().map(|text| field("approvalTimeout", text)).transpose()?,
         deadline: field("deadline", &spec.deadline)?,
         verify: field("verify.duration", &spec.verify.duration)?,
+        probes: probes("spec.verify.http", &spec.verify.http).map_err(|error| error.to_string())?,
     };
     if order.from.fingerprint == order.to.fingerprint {
         return Err("spec.to must be another revision than spec.from".to_owned());

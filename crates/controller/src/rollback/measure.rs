@@ -1,4 +1,4 @@
-//! Measuring the good revision by the limits that the bad one broke.
+//! Measuring the good revision by the limits that the bad one broke, and by what its pods answer.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -6,15 +6,31 @@ use snapback_api::v1alpha1::{LimitSpec, QuantileName, Rollback};
 use snapback_core::checks::{CheckResult, Measured};
 use snapback_core::number;
 use snapback_core::policy::{Bound, Quantile, Relative, Rule};
-use snapback_core::rollback::{Limit, Order, Verification, verify};
+use snapback_core::rollback::{Limit, Order, Verification, judge_answers, verify};
 use snapback_core::workload::Workload;
 
 use crate::context::Context;
 use crate::policy::sets;
 use crate::sampler::{Wanted, WatchKey, metric_names};
 
-/// What the checks say of the good revision since it was rolled out.
+/// What the checks say of the good revision since it was rolled out, and what its pods answer now.
 pub(super) async fn measure(
+    ctx: &Context,
+    rollback: &Rollback,
+    order: &Order,
+    workload: &Workload,
+    since: Timestamp,
+    now: Timestamp,
+) -> (Verification, Vec<CheckResult>) {
+    let limits = by_limits(ctx, rollback, order, workload, since, now);
+    if order.probes.is_empty() {
+        return limits.await;
+    }
+    let ((verification, checks), answers) = tokio::join!(limits, ctx.prober.ask(order, workload));
+    (verification.and(judge_answers(&answers)), checks)
+}
+
+async fn by_limits(
     ctx: &Context,
     rollback: &Rollback,
     order: &Order,

@@ -3,7 +3,8 @@
 //! ```text
 //! guard    parse the record                               pure
 //! observe  live GET of the workload, LIST what it owns    I/O
-//! measure  the breached checks, on the good revision      I/O, only while verifying
+//! measure  the breached checks and the probes, on the     I/O, only while verifying
+//!          good revision
 //! decide   core::rollback::step                           pure
 //! commit   write the status: that the undo is requested   I/O, before acting
 //! act      the one guarded patch                          I/O
@@ -15,6 +16,7 @@
 mod commit;
 mod guard;
 mod measure;
+pub mod probe;
 
 pub(crate) use guard::phase;
 

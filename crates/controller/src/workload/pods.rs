@@ -23,6 +23,8 @@ pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
         name: pod.name_any(),
         uid: PodUid::new(pod.uid().unwrap_or_default()),
         owner: ReplicaSetUid::new(owner.uid.clone()),
+        // Of two address families the main one, as the kubelet's probes take it.
+        ip: status.pod_ip.as_deref().and_then(|ip| ip.parse().ok()),
         ready: condition("Ready", "True"),
         leaving: pod.metadata.deletion_timestamp.is_some() || node_took_it || condition("DisruptionTarget", "True"),
         unschedulable,

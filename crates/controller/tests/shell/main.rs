@@ -6,6 +6,7 @@ mod configuration;
 mod crashes;
 mod faults;
 mod others;
+mod probes;
 mod returns;
 mod windows;
 mod world;

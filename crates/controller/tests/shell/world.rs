@@ -91,6 +91,8 @@ impl World {
             instance: None,
             clock: Arc::clone(&self.clock),
         };
+        // As the binary does; another world may have been faster.
+        _ = rustls::crypto::ring::default_provider().install_default();
         let client = self.api.client();
         self.operator = Some(tokio::spawn(async move { run(client, options, std::future::pending()).await.unwrap() }));
     }

@@ -12,6 +12,8 @@ pub use window::{Window, WindowKind, WindowState};
 
 use jiff::SignedDuration;
 
+use crate::rollback::Probe;
+
 /// A whole policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -87,7 +89,7 @@ pub enum ConfigMode {
 }
 
 /// How an undo is carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RollbackRules {
     /// Time for the good revision's pods to be back before a person is called.
     pub deadline: SignedDuration,
@@ -95,6 +97,8 @@ pub struct RollbackRules {
     pub verify: SignedDuration,
     /// What becomes of the configuration.
     pub config: ConfigMode,
+    /// What the pods are asked meanwhile.
+    pub probes: Vec<Probe>,
     /// Whether an undo may raise `maxSurge` for its own time.
     pub fast: bool,
     /// Time after an automatic rollback in which the next one of the same target is a person's to approve.

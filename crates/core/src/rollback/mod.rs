@@ -9,10 +9,12 @@
 //! [`step`] is re-entrant: the process may die between any two writes, and the next step finds out from the live
 //! object whether the undo happened. The undo is requested once; that it was is committed before it is sent.
 
+mod probe;
 mod step;
 mod surge;
 mod verify;
 
+pub use probe::{Answer, LONGEST_PATH, Probe, Reply, Scheme, asked, is_path, judge_answers};
 pub use step::{Act, Step, WHO, handed_back, step, surge_restored, undo_accepted, undo_refused};
 pub use surge::{RAISED, RollingUpdate, amount_from_text, amount_to_text};
 pub use verify::{Limit, Verification, verify};
@@ -101,6 +103,8 @@ pub struct Order {
     pub deadline: SignedDuration,
     /// Time the checks must stay inside their limits.
     pub verify: SignedDuration,
+    /// What the good revision's pods are asked meanwhile.
+    pub probes: Vec<Probe>,
 }
 
 /// A person's word.

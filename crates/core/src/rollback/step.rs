@@ -52,7 +52,7 @@ pub struct Step {
 
 /// The next step, from the order, what happened so far, and a live look. `workload` is `None` when the workload is gone.
 ///
-/// `verification` is what the checks say of the good revision; it is only asked for while verifying.
+/// `verification` is what the checks and probes say of the good revision; it is only asked for while verifying.
 pub fn step(
     order: &Order,
     progress: &Progress,
@@ -317,13 +317,12 @@ fn verifying(
     match judge(&verification, since, order.verify, now) {
         Verified::Cured => {
             next.verified = Some(true);
-            end(
-                next,
-                Phase::Succeeded,
-                "Verified",
-                format!("{good} is back, and its checks are inside their limits"),
-                now,
-            )
+            let message = if order.probes.is_empty() {
+                format!("{good} is back, and its checks are inside their limits")
+            } else {
+                format!("{good} is back, its checks are inside their limits, and its pods answer their probes")
+            };
+            end(next, Phase::Succeeded, "Verified", message, now)
         }
         Verified::Unmeasured(why) => {
             let message = format!("{good} is back and its pods are healthy; not confirmed by the checks ({why})");

@@ -16,7 +16,7 @@ pub struct Limit {
     pub rule: Rule,
 }
 
-/// What the checks say of the good revision.
+/// What the checks and probes say of the good revision.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verification {
     /// Every limit is kept, by fresh data.
@@ -25,6 +25,17 @@ pub enum Verification {
     Outside(String),
     /// There is no data to say.
     Unknown(String),
+}
+
+impl Verification {
+    /// Both: one that is outside is enough, and only two that are within are.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Self::Outside(_), _) | (Self::Unknown(_), Self::Within | Self::Unknown(_)) => self,
+            (Self::Within, _) | (Self::Unknown(_), Self::Outside(_)) => other,
+        }
+    }
 }
 
 /// Judges the good revision by the limits that the bad one broke, window by window since it was rolled out.

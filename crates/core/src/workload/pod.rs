@@ -1,5 +1,7 @@
 //! A pod, and whether it fails for reasons of its own.
 
+use std::net::IpAddr;
+
 use crate::ids::{PodUid, ReplicaSetUid};
 
 /// One pod of a target.
@@ -11,6 +13,8 @@ pub struct PodFacts {
     pub uid: PodUid,
     /// UID of the ReplicaSet that controls it.
     pub owner: ReplicaSetUid,
+    /// Its address; `None` before it has one.
+    pub ip: Option<IpAddr>,
     /// The `Ready` condition.
     pub ready: bool,
     /// Being deleted, evicted, preempted or shut down with its node: no evidence about the release.
