@@ -156,12 +156,21 @@ fn it_waits_for_the_pods_by_the_facts_of_the_replica_sets_and_calls_a_person_at_
 #[test]
 fn it_succeeds_when_the_limits_are_kept_for_the_whole_time_and_escalates_when_they_are_not() {
     let verifying = look(&undone(), &back(), 100).progress;
-    let say =
-        |verification: Verification, second| step(&order(), &verifying, Some(&back()), Some(&verification), at(second));
-    assert_eq!(say(Verification::Within, 129).progress.phase, Some(Phase::Verifying));
-    let cured = say(Verification::Within, 130);
-    assert_eq!((cured.progress.phase, cured.verified), (Some(Phase::Succeeded), Some(true)));
+    let say_on = |progress: &Progress, verification: Verification, second| {
+        step(&order(), progress, Some(&back()), Some(&verification), at(second))
+    };
+    let say = |verification, second| say_on(&verifying, verification, second);
     let bad = || Verification::Outside("errors".into());
+    let clean = say(Verification::Within, 105).progress;
+    assert_eq!(say_on(&clean, Verification::Within, 134).progress.phase, Some(Phase::Verifying));
+    let cured = say_on(&clean, Verification::Within, 135);
+    assert_eq!((cured.progress.phase, cured.verified), (Some(Phase::Succeeded), Some(true)));
+    assert_eq!(cured.progress.recovered, Some(at(105)));
+    // A relapse starts the time anew.
+    let relapsed = say_on(&clean, bad(), 120).progress;
+    let clean_again = say_on(&relapsed, Verification::Within, 125).progress;
+    assert_eq!(say_on(&clean_again, Verification::Within, 154).progress.phase, Some(Phase::Verifying));
+    assert_eq!(say_on(&clean_again, Verification::Within, 155).progress.phase, Some(Phase::Succeeded));
     assert_eq!(
         say(bad(), 130).progress.phase,
         Some(Phase::Verifying),
@@ -199,7 +208,9 @@ fn probes_confirm_a_cure_refute_it_or_leave_it_open() {
     let verifying = look(&undone(), &back(), 100).progress;
     let say =
         |answers: &[Answer], second| step(&order, &verifying, Some(&back()), Some(&judge_answers(answers)), at(second));
-    let cured = say(&says("web-v1-a", 200), 130);
+    let good = judge_answers(&says("web-v1-a", 200));
+    let clean = step(&order, &verifying, Some(&back()), Some(&good), at(100)).progress;
+    let cured = step(&order, &clean, Some(&back()), Some(&good), at(130));
     assert_eq!((cured.progress.phase, cured.reason, cured.verified), (Some(Phase::Succeeded), "Verified", Some(true)));
     assert!(cured.message.ends_with("and its pods answer their probes"), "{}", cured.message);
 

@@ -144,7 +144,7 @@ pub struct Progress {
     pub undo_accepted: Option<Timestamp>,
     /// When the good revision was rolled out.
     pub rolled_out: Option<Timestamp>,
-    /// When the checks were back inside their limits.
+    /// Since when the checks are back inside their limits.
     pub recovered: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,

@@ -310,11 +310,13 @@ fn verifying(
         (None, Some(verification)) => verification.clone(),
         (None, None) => Verification::Unknown("not measured yet".to_owned()),
     };
-    if verification == Verification::Within {
-        next.progress.recovered.get_or_insert(now);
+    match verification {
+        Verification::Within => _ = next.progress.recovered.get_or_insert(now),
+        Verification::Outside(_) => next.progress.recovered = None,
+        Verification::Unknown(_) => {}
     }
     let good = order.to.name();
-    match judge(&verification, since, order.verify, now) {
+    match judge(&verification, since, next.progress.recovered, order.verify, now) {
         Verified::Cured => {
             next.verified = Some(true);
             let message = if order.probes.is_empty() {

@@ -71,16 +71,17 @@ pub(super) enum Verified {
     NotCured(String),
 }
 
-/// The clean stretch has to last `duration`; twice that is the most that is waited for it to begin and for data.
+/// The clean stretch, which began at `clean_since`, has to last `duration`; twice that is the most that is waited for it to
+/// begin and for data.
 pub(super) fn judge(
     verification: &Verification,
     rolled_out: Timestamp,
+    clean_since: Option<Timestamp>,
     duration: SignedDuration,
     now: Timestamp,
 ) -> Verified {
-    let waited = now.duration_since(rolled_out);
-    let over = waited >= duration;
-    let long_over = waited >= duration * 2;
+    let over = clean_since.is_some_and(|since| now.duration_since(since) >= duration);
+    let long_over = now.duration_since(rolled_out) >= duration * 2;
     match verification {
         Verification::Within if over => Verified::Cured,
         Verification::Outside(why) if long_over => Verified::NotCured(why.clone()),
