@@ -19,10 +19,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [snapback.dev]
   resources: [rollbackpolicies/status]
   verbs: [update, patch]
-# A decision creates a Rollback; acting writes its status.
+# A decision creates a Rollback; acting writes its status; old records are deleted.
 - apiGroups: [snapback.dev]
   resources: [rollbacks]
-  verbs: [get, list, watch, create]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [snapback.dev]
   resources: [rollbacks/status]
   verbs: [update]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use snapback_core::duration;
+use snapback_core::history::History;
 use snapback_core::permission::Limits;
 use snapback_prometheus::SourceConfig;
 use thiserror::Error;
@@ -25,6 +26,9 @@ pub struct OperatorConfig {
     /// How often we may act alone.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// How long records are kept.
+    #[serde(default)]
+    pub history: HistoryConfig,
     /// Namespaces that are watched; empty means all.
     #[serde(default)]
     pub watch_namespaces: Vec<String>,
@@ -64,6 +68,38 @@ pub struct FleetBrakeConfig {
     /// The time in which they count as bad together, such as `5m`.
     #[serde(default)]
     pub window: Option<String>,
+}
+
+/// How long records are kept. What is absent has the default of [`History`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HistoryConfig {
+    /// Records of one target, at least 1.
+    #[serde(default)]
+    pub per_target: Option<u32>,
+    /// The age at which a record goes in any case, such as `2160h`.
+    #[serde(default)]
+    pub max_age: Option<String>,
+}
+
+impl OperatorConfig {
+    /// How long records are kept, with the defaults filled in.
+    ///
+    /// # Errors
+    /// A value that cannot be meant; the text names its key.
+    pub fn history(&self) -> Result<History, String> {
+        let default = History::default();
+        let min_age = self.limits.limits()?.window;
+        let per_target = self.history.per_target.unwrap_or(default.per_target);
+        let max_age = match &self.history.max_age {
+            Some(text) => duration::parse(text).map_err(|error| format!("history.maxAge: {error}"))?,
+            None => default.max_age,
+        };
+        if per_target == 0 {
+            return Err("history.perTarget: must be at least 1".to_owned());
+        }
+        Ok(History { per_target, max_age, min_age })
+    }
 }
 
 impl LimitsConfig {
@@ -118,6 +154,7 @@ impl Default for OperatorConfig {
             sources: Vec::new(),
             default_source: None,
             limits: LimitsConfig::default(),
+            history: HistoryConfig::default(),
             watch_namespaces: Vec::new(),
         }
     }
@@ -152,6 +189,7 @@ impl OperatorConfig {
             return Err(format!("defaultSource: there is no source {wanted:?}; there are: {}", names.join(", ")));
         }
         config.limits.limits()?;
+        config.history()?;
         if config.watch_namespaces.len() > 1 {
             return Err(
                 "watchNamespaces: more than one namespace is not supported yet; leave it empty to watch all".to_owned()
@@ -192,6 +230,16 @@ mod tests {
         assert_eq!((limits.per_cluster, limits.brake_window.as_secs()), (7, 90));
         let error = OperatorConfig::parse(&format!("{HEAD}limits: {{window: soon}}\n")).unwrap_err();
         assert!(error.starts_with("limits.window:"), "{error}");
+    }
+
+    #[test]
+    fn records_are_kept_by_number_and_age() {
+        let history = OperatorConfig::parse(HEAD).unwrap().history().unwrap();
+        assert_eq!((history.per_target, history.max_age.as_hours(), history.min_age.as_mins()), (20, 2160, 60));
+        for (text, key) in [("{perTarget: 0}", "history.perTarget"), ("{maxAge: 90d}", "history.maxAge")] {
+            let error = OperatorConfig::parse(&format!("{HEAD}history: {text}\n")).unwrap_err();
+            assert!(error.starts_with(key), "{error}");
+        }
     }
 
     #[test]

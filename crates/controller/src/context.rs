@@ -9,6 +9,7 @@ use kube::Client;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 use snapback_api::v1alpha1::Rollback;
+use snapback_core::history::History;
 use snapback_core::ids::WorkloadUid;
 use snapback_core::permission::{Limits, Past};
 use tokio::sync::watch;
@@ -44,6 +45,8 @@ pub struct Context {
     pub clock: Clock,
     /// How often we may act alone.
     pub limits: Limits,
+    /// How long records are kept.
+    pub history: History,
     /// Targets that look bad now.
     pub bad_now: BadNow,
     /// All records, for the question what was decided lately.

@@ -107,6 +107,7 @@ pub async fn run(
         metrics: Arc::clone(&metrics),
         clock: options.clock,
         limits: options.config.limits.limits().map_err(RunError::Config)?,
+        history: options.config.history().map_err(RunError::Config)?,
         bad_now: BadNow::default(),
         records: rollback_store.clone(),
         failures: Failures::default(),
@@ -153,13 +154,7 @@ pub async fn run(
         )
         .graceful_shutdown_on(until_stopped());
 
-    let ready = Arc::clone(&health);
-    let all_lists = lists.clone();
-    let synced = tokio::spawn(async move {
-        all_lists.all().await;
-        tracing::info!("watching: the first lists are in");
-        ready.synced();
-    });
+    let synced = tokio::spawn(until_synced(lists.clone(), Arc::clone(&health)));
 
     let judging =
         policies.run(policy::reconcile, on_policy_error, policy_context).for_each(async |done| log("policy", done));
@@ -180,6 +175,12 @@ pub async fn run(
         Ok(Err(error)) => Err(RunError::Serve(options.listen, error)),
         _ => Ok(()),
     }
+}
+
+async fn until_synced(lists: Lists, health: Arc<Health>) {
+    lists.all().await;
+    tracing::info!("watching: the first lists are in");
+    health.synced();
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {

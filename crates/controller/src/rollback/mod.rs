@@ -15,6 +15,7 @@
 
 mod commit;
 mod guard;
+mod history;
 mod measure;
 pub mod probe;
 
@@ -50,7 +51,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
     };
     if rollback.status.as_ref().and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal()) {
         ctx.sampler.forget(&rollback.uid().unwrap_or_default(), "", None);
-        return Ok(Action::await_change());
+        return Ok(history::prune(&ctx, rollback).await);
     }
     let key = format!("rollback {}/{}", rollback.namespace().unwrap_or_default(), rollback.name_any());
     let result = advance(rollback, &ctx).await;

@@ -5,6 +5,7 @@
 mod configuration;
 mod crashes;
 mod faults;
+mod history;
 mod others;
 mod probes;
 mod returns;

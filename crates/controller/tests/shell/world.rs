@@ -119,6 +119,11 @@ impl World {
         }
     }
 
+    /// Lets a while pass in which nothing is expected.
+    pub(crate) async fn settle(&self) {
+        sleep(Duration::from_mins(1)).await;
+    }
+
     /// Waits until nothing is judged or undone any more.
     pub(crate) async fn at_rest(&self, what: &str) {
         self.until(what, |world| {
