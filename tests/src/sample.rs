@@ -58,6 +58,32 @@ impl Tools {
         self.finish(line, Command::new("sh").args(["-c", &script]), None)
     }
 
+    /// Runs a shell script with these variables as a container with Helm 3 would, under a ServiceAccount
+    /// (`NAMESPACE:NAME`).
+    pub fn script_with_helm3(&self, script: &[String], env: &[(String, String)], account: &str) -> Result<String> {
+        let folder = std::env::temp_dir().join(format!("snapback-helm3-{}", account.replace(':', "-")));
+        _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder)?;
+        std::os::unix::fs::symlink(tools::path("helm3")?, folder.join("helm"))?;
+        let (program, arguments) = script.split_first().context("an empty command")?;
+        let output = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
+            .env("HOME", &folder)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HELM_KUBEASUSER", format!("system:serviceaccount:{account}"))
+            .output();
+        _ = std::fs::remove_dir_all(&folder);
+        let output = output.with_context(|| format!("starting {program}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            bail!("the script failed: {}", said.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     fn run(&self, program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
         let what = format!("{program} {}", arguments.join(" "));
         self.finish(&what, Command::new(tools::path(program)?).args(arguments), input)

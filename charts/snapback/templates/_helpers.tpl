@@ -52,6 +52,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [configmaps]
   verbs: [list, create, delete]
 {{- end }}
+{{- if .Values.jobs.enabled }}
+# Jobs around an undo, made of templates that allow it.
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, create]
+{{- end }}
 # Repeated Events are patched.
 - apiGroups: [events.k8s.io]
   resources: [events]

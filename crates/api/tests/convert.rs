@@ -140,6 +140,7 @@ fn what_cannot_be_meant_is_refused_with_its_field() {
             "spec.checks[0].query must set min, max or both",
         ),
         (json!({"rollback": {"approvalTimeout": "5s"}}), "spec.rollback.approvalTimeout must be at least 1m"),
+        (json!({"rollback": {"helm": {"job": "Helm"}}}), "spec.rollback.helm.job must be the name of"),
         (json!({"rollback": {"verify": {"duration": "soon"}}}), "spec.rollback.verify.duration must be"),
         (
             json!({"rollback": {"verify": {"http": [{"path": "/", "port": 80}, {"path": "healthz", "port": 80}]}}}),

@@ -298,5 +298,6 @@ fn order(probes: Vec<Probe>) -> Order {
         deadline: SignedDuration::from_mins(10),
         verify: SignedDuration::from_mins(2),
         probes,
+        jobs: snapback_core::rollback::PlannedJobs::default(),
     }
 }

@@ -31,18 +31,18 @@ pub struct Record {
     pub name: String,
     /// Its target.
     pub uid: WorkloadUid,
-    /// When it was decided.
-    pub decided: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
 }
 
 /// The records of one target that may go, of all that have ended.
 pub fn surplus<'a>(records: &'a [Record], uid: &WorkloadUid, history: &History, now: Timestamp) -> Vec<&'a Record> {
     let mut of_target: Vec<&Record> = records.iter().filter(|record| record.uid == *uid).collect();
-    of_target.sort_by_key(|record| std::cmp::Reverse(record.decided));
+    of_target.sort_by_key(|record| std::cmp::Reverse(record.ended));
     let kept = usize::try_from(history.per_target).unwrap_or(usize::MAX);
     let ranked = of_target.into_iter().enumerate();
     let may_go = ranked.filter(|(rank, record)| {
-        let age = now.duration_since(record.decided);
+        let age = now.duration_since(record.ended);
         age > history.min_age && (*rank >= kept || age > history.max_age)
     });
     may_go.map(|(_, record)| record).collect()
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     fn record(name: &str, uid: &str, hours_ago: i64) -> Record {
-        Record { name: name.into(), uid: WorkloadUid::new(uid), decided: now() - SignedDuration::from_hours(hours_ago) }
+        Record { name: name.into(), uid: WorkloadUid::new(uid), ended: now() - SignedDuration::from_hours(hours_ago) }
     }
 
     fn now() -> Timestamp {

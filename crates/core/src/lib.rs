@@ -16,6 +16,7 @@ pub mod duration;
 pub mod fingerprint;
 pub mod history;
 pub mod ids;
+pub mod jobs;
 pub mod notice;
 pub mod number;
 pub mod ownership;

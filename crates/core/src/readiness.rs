@@ -56,6 +56,12 @@ impl Readiness {
         Self::new(false, "ConfigNotKept", message)
     }
 
+    /// The change of data could not be taken back before.
+    pub fn no_job(why: &str) -> Self {
+        let message = format!("the change of data cannot be taken back before the undo: {why}");
+        Self::new(false, "MigrationJobNotReady", message)
+    }
+
     fn new(ready: bool, reason: &str, message: String) -> Self {
         Self { ready, reason: reason.to_owned(), message }
     }

@@ -349,6 +349,35 @@ fn a_release_that_changed_data_reversibly_asks_a_person() {
     assert_eq!(nothing.order.expect("an order").ask, None);
 }
 
+fn with_job(migration: Option<&str>, job: &str) -> Workload {
+    Workload { said: Said::read(None, migration).with_migration_job(Some(job)), ..complete_v2() }
+}
+
+#[test]
+fn a_reversible_change_of_data_with_a_job_asks_nobody_and_orders_the_job() {
+    let order = decided(&policy(), &with_job(Some("Reversible"), "down"), &[breached()], 30).order.expect("an order");
+    assert_eq!((order.ask, order.migration_job.as_deref()), (None, Some("down")));
+    let careful = Policy { mode: Mode::Approve, ..policy() };
+    let order = decided(&careful, &with_job(Some("Reversible"), "down"), &[breached()], 30).order.expect("an order");
+    assert_eq!((order.ask.is_some(), order.migration_job.as_deref()), (true, Some("down")));
+    let never = decided(&policy(), &with_job(Some("Irreversible"), "down"), &[breached()], 30);
+    assert_eq!(never.state.standing.reason, "ForwardFixOnly");
+    let nothing = decided(&policy(), &with_job(Some("None"), "down"), &[breached()], 30).order.expect("an order");
+    assert_eq!((nothing.ask, nothing.migration_job), (None, None));
+}
+
+#[test]
+fn a_job_that_cannot_be_meant_asks_a_person_and_is_not_run() {
+    for (workload, wanted) in [
+        (with_job(Some("Reversible"), "../secrets"), "cannot be the name"),
+        (with_job(None, "down"), "no snapback.dev/migration"),
+    ] {
+        let order = decided(&policy(), &workload, &[breached()], 30).order.expect("an order");
+        assert_eq!(order.migration_job, None);
+        assert!(order.ask.as_deref().is_some_and(|ask| ask.contains(wanted)), "{:?}", order.ask);
+    }
+}
+
 #[test]
 fn a_word_about_data_or_mode_that_nobody_knows_asks_a_person() {
     for workload in [said(None, Some("irreversible")), said(Some("Auto"), None)] {

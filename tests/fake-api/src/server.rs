@@ -91,20 +91,12 @@ impl FakeApi {
 
     /// Applies an object as a user would: creates it, or replaces all but its status.
     pub fn apply(&self, api_version: &str, resource: &str, object: &Value) {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-        let call = Call {
-            verb: Verb::Update,
-            resource: resource.to_owned(),
-            api_version: api_version.to_owned(),
-            namespace: text("namespace"),
-            name: text("name"),
-            subresource: String::new(),
-            selector: String::new(),
-            since: 0,
-            dry_run: false,
-            manager: "user".to_owned(),
-            metadata_only: false,
-        };
+        self.apply_as("user", api_version, resource, object);
+    }
+
+    /// The same in the name of another field manager.
+    pub fn apply_as(&self, manager: &str, api_version: &str, resource: &str, object: &Value) {
+        let call = update(manager, api_version, resource, object);
         let known = self.object(resource, &call.namespace, &call.name);
         let done = match known {
             None => carry_out(&self.0, &Call { verb: Verb::Create, ..call }, "", object.to_string().as_bytes()),
@@ -118,12 +110,36 @@ impl FakeApi {
         done.expect("the user's object is accepted");
     }
 
+    /// Replaces an object's status, as its controller would.
+    pub fn report(&self, api_version: &str, resource: &str, object: &Value) {
+        let call = Call { subresource: "status".to_owned(), ..update("", api_version, resource, object) };
+        carry_out(&self.0, &call, "", object.to_string().as_bytes()).expect("there is such an object");
+    }
+
     /// Deletes an object as a user would.
     pub fn delete(&self, api_version: &str, resource: &str, namespace: &str, name: &str) {
         let root = if api_version.contains('/') { "apis" } else { "api" };
         let request = Request::delete(format!("/{root}/{api_version}/namespaces/{namespace}/{resource}/{name}"));
         let call = Call::parse(&request.body(()).expect("a request")).expect("a known path");
         carry_out(&self.0, &call, "", b"").expect("there is such an object");
+    }
+}
+
+/// The request with which an object is replaced.
+fn update(manager: &str, api_version: &str, resource: &str, object: &Value) -> Call {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    Call {
+        verb: Verb::Update,
+        resource: resource.to_owned(),
+        api_version: api_version.to_owned(),
+        namespace: text("namespace"),
+        name: text("name"),
+        subresource: String::new(),
+        selector: String::new(),
+        since: 0,
+        dry_run: false,
+        manager: manager.to_owned(),
+        metadata_only: false,
     }
 }
 
@@ -193,6 +209,7 @@ fn carry_out(inner: &Inner, call: &Call, content_type: &str, body: &[u8]) -> Res
                 "metadata": {"resourceVersion": version}, "items": items
             })));
         }
+        Verb::Create if call.dry_run => return store.clone().create(call, parsed(body)?, &now).map(Some),
         Verb::Create => {
             let object = parsed(body)?;
             store.create(call, object, &now)?
@@ -207,6 +224,9 @@ fn carry_out(inner: &Inner, call: &Call, content_type: &str, body: &[u8]) -> Res
     };
     if call.resource == "deployments" {
         workloads::roll_out(&mut store, &call.namespace, &call.name, &now);
+    }
+    if call.resource == "jobs" && call.verb == Verb::Create {
+        workloads::run_job(&mut store, &call.namespace, done["metadata"]["name"].as_str().unwrap_or_default());
     }
     let version = store.version();
     drop(store);

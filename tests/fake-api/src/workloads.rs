@@ -8,6 +8,22 @@ use crate::store::Store;
 /// The label that says how the pods of a template fare: `crash-loop`, or absent for well.
 const SIMULATED: &str = "simulated";
 
+/// A Job controller and a node, at once: a Job that is not suspended succeeds, unless the label `simulated` of its pods
+/// says that it `fails` or `hangs`.
+pub(crate) fn run_job(store: &mut Store, namespace: &str, name: &str) {
+    let Some(mut job) = store.get("jobs", namespace, name).cloned() else { return };
+    let ended = match job["spec"]["template"]["metadata"]["labels"][SIMULATED].as_str() {
+        _ if job["spec"]["suspend"] == true => return,
+        Some("hangs") => return,
+        Some(_) => {
+            json!({"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "the pods failed"})
+        }
+        None => json!({"type": "Complete", "status": "True"}),
+    };
+    job["status"] = json!({"conditions": [ended]});
+    store.put(("jobs".to_owned(), namespace.to_owned(), name.to_owned()), job, "MODIFIED");
+}
+
 /// Brings ReplicaSets, pods and status to what the Deployment asks for.
 pub(crate) fn roll_out(store: &mut Store, namespace: &str, name: &str, now: &str) {
     let Some(mut deployment) = store.get("deployments", namespace, name).cloned() else {

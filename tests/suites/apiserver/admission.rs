@@ -35,6 +35,7 @@ checks:
 - {name: queue, query: {promql: "max(queue_length)", min: "-1.5", max: "10"}}
 rollback:
   deadline: 5m
+  helm: {job: helm}
   verify:
     duration: 90s
     http:
@@ -48,7 +49,11 @@ windows:
 }
 
 /// A spec, and what the refusal must name: the field, and what to write instead.
-const REFUSED: [(&str, &[&str]); 45] = [
+const REFUSED: [(&str, &[&str]); 46] = [
+    (
+        "targetRef: {kind: Deployment, name: a}\nrollback: {helm: {job: Helm_Job}}",
+        &["spec.rollback.helm.job", "should match"],
+    ),
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {max: \"250%\"}}]",
         &["spec.checks[0].errorRate.max", "must be at most \"100%\""],
@@ -230,6 +235,7 @@ spec:
   requireApproval: true
   decidedAt: "2026-01-02T03:04:05Z"
   deadline: 10m
+  jobs: {migration: down}
   verify: {duration: 2m, interval: 30s, minimumRequests: 50, http: [{path: /healthz, port: 8080}]}
 "#;
 
@@ -247,6 +253,8 @@ pub(crate) fn record(bed: &Bed) -> Result<()> {
         r#"{"verify":{"http":[{"path":"/other","port":8080}]}}"#,
         r#"{"verify":{"http":[{"path":"/healthz","port":8080,"scheme":"HTTPS"}]}}"#,
         r#"{"verify":{"http":null}}"#,
+        r#"{"jobs":{"migration":"other"}}"#,
+        r#"{"jobs":null}"#,
         r#"{"requireApproval":false}"#,
         r#"{"requireApproval":null}"#,
         r#"{"approvalReason":"it was me"}"#,

@@ -1,9 +1,10 @@
 //! One control plane for all tests, with the operator in this process under the rights that its chart gives it.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use snapback_api::v1alpha1::RollbackPolicy;
@@ -20,6 +21,16 @@ kind: OperatorConfig
 sources: [{name: main, url: \"http://127.0.0.1:9\", timeout: 1s}]
 limits: {perCluster: 1000, fleetBrake: {targets: 1000}}
 ";
+
+async fn client_as(kubeconfig: &Path, user: &str) -> Result<Client> {
+    let mut read = Kubeconfig::read_from(kubeconfig)?;
+    for known in &mut read.auth_infos {
+        if let Some(known) = &mut known.auth_info {
+            known.impersonate = Some(user.to_owned());
+        }
+    }
+    Ok(Client::try_from(kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)?)
+}
 
 pub(crate) struct Bed {
     running: Mutex<Option<Running>>,
@@ -49,19 +60,13 @@ impl Bed {
                 "--namespace=snapback-system",
                 "--create-namespace",
                 "--set=restore.configMaps=true",
+                "--set=jobs.enabled=true",
             ])?;
             // The pod would be simulated, and the operator runs here.
             install.kubectl(&["-n", "snapback-system", "scale", "deploy/snapback", "--replicas=0"])
         })
         .await??;
-        let mut read = Kubeconfig::read_from(&cluster.kubeconfig)?;
-        for user in &mut read.auth_infos {
-            if let Some(user) = &mut user.auth_info {
-                user.impersonate = Some("system:serviceaccount:snapback-system:snapback".to_owned());
-            }
-        }
-        let operator =
-            Client::try_from(kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)?;
+        let operator = client_as(&cluster.kubeconfig, "system:serviceaccount:snapback-system:snapback").await?;
         let options = Options {
             config: OperatorConfig::parse(CONFIG).map_err(anyhow::Error::msg)?,
             listen: ([127, 0, 0, 1], 0).into(),
@@ -79,6 +84,12 @@ impl Bed {
             runtime: tokio::runtime::Handle::current(),
             running: Mutex::new(Some(Running { stop, operator, cluster })),
         })
+    }
+
+    /// A client with the rights of this user.
+    pub(crate) fn client_as(&self, user: &str) -> Result<Client> {
+        let kubeconfig = self.running().as_ref().map(|running| running.cluster.kubeconfig.clone());
+        self.wait(client_as(&kubeconfig.context("the bed is taken down")?, user))
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {

@@ -55,6 +55,7 @@ fn works(bed: &Bed, block: &Block) -> Result<()> {
     }
     if block.text.contains("kind: RollbackPolicy")
         || block.text.contains("kind: Deployment")
+        || block.text.contains("kind: CronJob")
         || block.text.contains("kind: Rollback")
         || block.text.contains("kind: RoleBinding")
         || block.text.contains("kind: NetworkPolicy")
@@ -107,6 +108,12 @@ fn dry_run(bed: &Bed, manifest: &str) -> Result<()> {
         snapback_api::convert::policy(&policy.spec)?;
     }
     Ok(())
+}
+
+/// The block of a document with this text, as the documentation has it.
+pub(crate) fn block(file: &str, text: &str) -> Result<String> {
+    let found = blocks()?.into_iter().find(|block| block.place.starts_with(file) && block.text.contains(text));
+    found.map(|block| block.text).with_context(|| format!("{file} has no block with {text:?}"))
 }
 
 fn blocks() -> Result<Vec<Block>> {

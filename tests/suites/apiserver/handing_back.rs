@@ -311,3 +311,88 @@ pub(crate) fn helm3(bed: &Bed) -> Result<()> {
 pub(crate) fn helm4(bed: &Bed) -> Result<()> {
     matrix(bed, Tool::Helm4)
 }
+
+/// A second bad one, on top of the first.
+const V2B: &str = r#"
+    metadata: {labels: {app: checkout, simulated: crash-loop}}
+    spec:
+      containers:
+      - name: app
+        image: shop/checkout:v2b
+        env: [{name: KEPT, value: "1"}, {name: ADDED, value: "2b"}]"#;
+
+/// The documented template, under the documented rights, with the real Helm 3: the work of the Job's container is done
+/// here, for the node is simulated.
+pub(crate) fn helm3_by_a_job(bed: &Bed) -> Result<()> {
+    for (suffix, bad) in [("one", &[V2][..]), ("two", &[V2, V2B])] {
+        let namespace = bed.namespace(&format!("helm-job-{suffix}"))?;
+        let template = crate::documents::block("docs/handing-back.md", "kind: CronJob")?;
+        bed.tools.apply(&template.replace("namespace: shop", &format!("namespace: {namespace}")))?;
+        let cell = Cell { bed, tool: Tool::Helm3, namespace };
+        let namespace = cell.namespace.as_str();
+        cell.apply(V1)?;
+        bed.tools.kubectl(&["-n", namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+        let spec = "targetRef: {kind: Deployment, name: checkout}\nsoak: {duration: 10s, interval: 1s}\n\
+                    checks: [{name: crashes, crashRate: {max: \"50%\"}}]\n\
+                    rollback: {verify: {duration: 1s}, helm: {job: snapback-helm}}";
+        bed.policy(namespace, "checkout", spec)?;
+        bed.until(namespace, "checkout", "adopted", |policy| {
+            policy.status.iter().flat_map(|status| &status.targets).any(|target| target.known_good.is_some())
+        })?;
+        // Both are there before anybody judges.
+        let suspended = |suspend: bool| {
+            let patch = format!("{{\"spec\":{{\"suspend\":{suspend}}}}}");
+            bed.tools.kubectl(&["-n", namespace, "patch", "rbp", "checkout", "--type=merge", "-p", &patch])
+        };
+        suspended(true)?;
+        for version in bad {
+            cell.apply(version)?;
+        }
+        suspended(false)?;
+        let job = crate::jobs::made(bed, namespace)?;
+        let container = &job["spec"]["template"]["spec"]["containers"][0];
+        let texts = |list: &Value| {
+            let list = list.as_array().cloned().unwrap_or_default();
+            list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let env: Vec<(String, String)> = container["env"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| {
+                (
+                    one["name"].as_str().unwrap_or_default().to_owned(),
+                    one["value"].as_str().unwrap_or_default().to_owned(),
+                )
+            })
+            .collect();
+        let script = [texts(&container["command"]), texts(&container["args"])].concat();
+        bed.tools.script_with_helm3(&script, &env, &format!("{namespace}:snapback-helm"))?;
+        // Run again, it sees that all is done.
+        bed.tools.script_with_helm3(&script, &env, &format!("{namespace}:snapback-helm"))?;
+        let history = bed.tools.helm3(&["history", "checkout", "--namespace", namespace])?;
+        ensure!(history.trim_end().ends_with("Rollback to 1"), "{suffix}: {history}");
+        crate::jobs::ends(bed, namespace, "Succeeded")?;
+        let rollback = crate::jobs::until(bed, namespace, "the record of Helm", |rollback| {
+            let status = rollback.status.clone().unwrap_or_default();
+            let told = status.conditions.iter().find(|one| one.type_ == "ResidueExpected");
+            told.is_some_and(|told| told.status == "False" && told.reason == "ReleaseRolledBack")
+                && status.phase == Some(RollbackPhase::Succeeded)
+        })?;
+        ensure!(rollback.status.is_some_and(|status| status.timeline.handed_back_at.is_some()), "not handed back");
+        cell.is_exactly("after the Job", V1)?;
+        cell.apply(V3)?;
+        cell.is_exactly("v3", V3)?;
+        cell.nothing_of_ours("v3")?;
+        // A newer release is not undone, and what cannot be told apart is left to a person.
+        let mut alike = env.clone();
+        alike.iter_mut().filter(|(name, _)| name.ends_with("IMAGES")).for_each(|(_, value)| "one:v1".clone_into(value));
+        for (env, wanted) in [(&env, "newer than the undo"), (&alike, "choose the release by hand")] {
+            let said = bed.tools.script_with_helm3(&script, env, &format!("{namespace}:snapback-helm"));
+            let said = format!("{:#}", said.err().context("it did something")?);
+            ensure!(said.contains(wanted), "{said}");
+        }
+        cell.is_exactly("v3 as before", V3)?;
+    }
+    Ok(())
+}

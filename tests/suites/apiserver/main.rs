@@ -7,6 +7,7 @@ mod admission;
 mod bed;
 mod documents;
 mod handing_back;
+mod jobs;
 mod kinds;
 mod manifests;
 mod operator;
@@ -19,7 +20,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 37] = [
+const TESTS: [Test; 41] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -56,6 +57,10 @@ const TESTS: [Test; 37] = [
     ("a_configuration_comes_back_under_server_side_apply", handing_back::configuration_and_kubectl_server_side),
     ("a_configuration_comes_back_under_helm_3", handing_back::configuration_and_helm3),
     ("a_configuration_comes_back_under_helm_4", handing_back::configuration_and_helm4),
+    ("helm_3_is_rolled_back_by_a_job_to_the_good_release", handing_back::helm3_by_a_job),
+    ("a_change_of_data_is_taken_back_by_a_job_before_the_undo", jobs::taken_back),
+    ("when_the_job_before_the_undo_fails_nothing_is_undone", jobs::not_taken_back),
+    ("without_the_right_to_create_jobs_it_is_said_how_to_get_it", jobs::no_right),
     ("a_crash_loop_is_undone_without_any_metrics_source", operator::crash_loop),
 ];
 

@@ -21,6 +21,7 @@ pub(crate) fn chart(bed: &Bed) -> Result<()> {
     for more in [
         &[][..],
         &[SOURCES],
+        &["--set=jobs.enabled=true"],
         &[SOURCES, "--set=secretMounts={prometheus}", "--set=priorityClassName=system-cluster-critical"],
     ] {
         let objects = chart_objects(bed, more)?;
@@ -29,6 +30,7 @@ pub(crate) fn chart(bed: &Bed) -> Result<()> {
             .with_context(|| format!("{more:?}"))?;
     }
     let objects = chart_objects(bed, &[SOURCES])?;
+    ensure!(!objects.contains("[batch]"), "the operator may create Jobs though nobody enabled it");
     for safeguard in
         ["runAsNonRoot: true", "readOnlyRootFilesystem: true", "seccompProfile: {type: RuntimeDefault}", "drop: [ALL]"]
     {

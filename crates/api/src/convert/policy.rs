@@ -1,6 +1,7 @@
 //! A whole policy.
 
 use jiff::SignedDuration;
+use snapback_core::jobs::is_name;
 use snapback_core::policy::{
     Analysis, Check, ConfigMode, Mode, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak,
 };
@@ -39,6 +40,9 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
     };
     let rules = spec.rollback.clone().unwrap_or_default();
     let verify = rules.verify.unwrap_or_default();
+    if rules.helm.as_ref().is_some_and(|helm| !is_name(&helm.job)) {
+        return Err(InvalidSpec::new("spec.rollback.helm.job", "must be the name of a CronJob or Job"));
+    }
     let policy = Policy {
         mode: match spec.mode {
             None | Some(ModeName::Automatic) => Mode::Automatic,

@@ -1,6 +1,7 @@
 //! Version `v1alpha1` of the group `snapback.dev`.
 
 mod check;
+mod jobs;
 mod metrics;
 mod observed;
 mod policy;
@@ -11,6 +12,7 @@ mod rollback_status;
 mod windows;
 
 pub use check::{CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SeverityName};
+pub use jobs::{HelmSpec, JobStatus, RollbackJobs};
 pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMetric};
 pub use observed::{CheckStatus, ConfigStatus, RevisionStatus, VerdictName};
 pub use policy::{

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::CheckSpec;
+use super::jobs::HelmSpec;
 use super::metrics::MetricsSpec;
 use super::policy_status::RollbackPolicyStatus;
 use super::probe::HttpProbeSpec;
@@ -240,6 +241,9 @@ pub struct RollbackRulesSpec {
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
     pub approval_timeout: Option<String>,
+    /// Keeping Helm's own record up to date after an undo. Absent: a condition names the command to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helm: Option<HelmSpec>,
 }
 
 /// What becomes of the ConfigMaps that the good revision ran with: Ignore, Warn (that they changed is told), Restore

@@ -6,6 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::jobs::RollbackJobs;
 use super::metrics::MetricsSpec;
 use super::observed::{CheckStatus, RevisionStatus};
 use super::policy::{ConfigModeName, SpeedName, TargetKind};
@@ -39,6 +40,7 @@ use super::rollback_status::RollbackStatus;
 #[x_kube(validation = Rule::new("self.target == oldSelf.target && self.from == oldSelf.from && self.to == oldSelf.to && self.trigger == oldSelf.trigger").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
 #[x_kube(validation = Rule::new("self.decidedAt == oldSelf.decidedAt && self.deadline == oldSelf.deadline && self.verify == oldSelf.verify && has(self.config) == has(oldSelf.config) && (!has(self.config) || self.config == oldSelf.config) && has(self.speed) == has(oldSelf.speed) && (!has(self.speed) || self.speed == oldSelf.speed) && has(self.approvalTimeout) == has(oldSelf.approvalTimeout) && (!has(self.approvalTimeout) || self.approvalTimeout == oldSelf.approvalTimeout) && has(self.requireApproval) == has(oldSelf.requireApproval) && (!has(self.requireApproval) || self.requireApproval == oldSelf.requireApproval)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
 #[x_kube(validation = Rule::new("has(self.approvalReason) == has(oldSelf.approvalReason) && (!has(self.approvalReason) || self.approvalReason == oldSelf.approvalReason) && has(self.startedAt) == has(oldSelf.startedAt) && (!has(self.startedAt) || self.startedAt == oldSelf.startedAt) && has(self.firstBadAt) == has(oldSelf.firstBadAt) && (!has(self.firstBadAt) || self.firstBadAt == oldSelf.firstBadAt) && has(self.evidence) == has(oldSelf.evidence) && (!has(self.evidence) || self.evidence == oldSelf.evidence)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
+#[x_kube(validation = Rule::new("has(self.jobs) == has(oldSelf.jobs) && (!has(self.jobs) || self.jobs == oldSelf.jobs)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)").message("must not change: the approval was already given"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.released) || (has(self.released) && self.released == oldSelf.released)").message("must not change: the revision was already released"))]
 pub struct RollbackSpec {
@@ -84,6 +86,9 @@ pub struct RollbackSpec {
     /// Time for the good revision's pods to be back before a person is called.
     #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub deadline: String,
+    /// Jobs around the undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<RollbackJobs>,
     /// How the cure is verified.
     pub verify: RollbackVerify,
     /// Every check as it was at the decision.

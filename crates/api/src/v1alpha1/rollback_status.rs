@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::jobs::JobStatus;
 use super::observed::CheckStatus;
 
 /// How far a Rollback is.
@@ -51,6 +52,12 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub refusal: Option<String>,
+    /// The Job that takes the change of data back, before the undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<JobStatus>,
+    /// The Job that brings Helm's own record up to date, after the undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helm: Option<JobStatus>,
     /// What was done, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

@@ -8,8 +8,9 @@ use kube::{Api, ResourceExt};
 use snapback_api::conditions::cut;
 use snapback_api::convert::probe_specs;
 use snapback_api::v1alpha1::{
-    CheckStatus, ConfigModeName, LimitSpec, POLICY_LABEL, QuantileName, Rollback, RollbackPhase, RollbackPolicy,
-    RollbackSpec, RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TargetKind, TriggerSpec, TriggerType,
+    CheckStatus, ConfigModeName, LimitSpec, POLICY_LABEL, QuantileName, Rollback, RollbackJobs, RollbackPhase,
+    RollbackPolicy, RollbackSpec, RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TargetKind, TriggerSpec,
+    TriggerType,
 };
 use snapback_core::checks::{CheckResult, Verdict};
 use snapback_core::duration;
@@ -180,6 +181,7 @@ fn rollback(
             started_at: Some(stored(order.started)),
             first_bad_at: order.first_bad.map(stored),
             deadline: duration::format(rules.rollback.deadline),
+            jobs: jobs(policy, order),
             verify: RollbackVerify {
                 duration: duration::format(rules.rollback.verify),
                 interval: duration::format(rules.soak.interval),
@@ -205,6 +207,12 @@ fn rollback(
         ..ObjectMeta::default()
     };
     rollback
+}
+
+fn jobs(policy: &RollbackPolicy, order: &Order) -> Option<RollbackJobs> {
+    let helm = policy.spec.rollback.as_ref().and_then(|rules| rules.helm.as_ref());
+    let jobs = RollbackJobs { migration: order.migration_job.clone(), helm: helm.map(|helm| helm.job.clone()) };
+    (jobs != RollbackJobs::default()).then_some(jobs)
 }
 
 /// Every check, those that decided first.

@@ -8,12 +8,12 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use snapback_api::conditions::{Said, clear, cut, set};
 use snapback_api::v1alpha1::{
-    ActionStatus, FieldOwner, RestorationStatus, Rollback, RollbackPhase, RollbackStatus, Timeline,
+    ActionStatus, FieldOwner, JobStatus, RestorationStatus, Rollback, RollbackPhase, RollbackStatus, Timeline,
 };
 use snapback_core::checks::CheckResult;
 use snapback_core::configuration::Restoration;
 use snapback_core::ownership::Owner;
-use snapback_core::rollback::{Phase, Progress, Step, amount_to_text};
+use snapback_core::rollback::{JobRun, Phase, Progress, Step, amount_to_text, helm_record};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -31,7 +31,11 @@ pub(super) async fn status(
 ) -> Result<Rollback, Error> {
     let known = rollback.status.clone().unwrap_or_default();
     let next = next(ctx, rollback, &known, step, checks);
-    if next == known {
+    write(ctx, rollback, next).await
+}
+
+async fn write(ctx: &Context, rollback: &Rollback, next: RollbackStatus) -> Result<Rollback, Error> {
+    if rollback.status.as_ref() == Some(&next) {
         return Ok(rollback.clone());
     }
     let mut object = rollback.clone();
@@ -111,6 +115,8 @@ fn next(
             .as_ref()
             .filter(|config| **config != Restoration::default())
             .map(|config| RestorationStatus { restored: config.restored.clone(), drifted: config.drifted.clone() }),
+        migration: progress.migration.as_ref().map(job),
+        helm: progress.helm.as_ref().map(job),
         refusal: progress.refused.as_deref().map(|why| cut(why, 512)),
         actions,
         checks: match checks {
@@ -167,12 +173,42 @@ fn ownership(conditions: &mut Vec<Condition>, step: &Step, generation: Option<i6
         }
     };
     set(conditions, &Said { type_: "HandedBack", status: Some(status), reason, message: &message }, generation, now);
-    match &step.residue {
-        Some(message) => {
-            let said = Said { type_: "ResidueExpected", status: Some(true), reason: "HelmKeepsItsOwnRecord", message };
+    record_of_helm(conditions, step.residue.as_deref(), progress.helm.as_ref(), generation, now);
+}
+
+fn record_of_helm(
+    conditions: &mut Vec<Condition>,
+    residue: Option<&str>,
+    run: Option<&JobRun>,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    match helm_record(residue, run) {
+        Some((status, reason, message)) => {
+            let said = Said { type_: "ResidueExpected", status: Some(status), reason, message: &message };
             set(conditions, &said, generation, now);
         }
         None => clear(conditions, "ResidueExpected"),
+    }
+}
+
+/// Writes what became of Helm's Job of a record that has ended.
+pub(super) async fn helm(ctx: &Context, rollback: &Rollback, run: &JobRun, residue: Option<&str>) -> Result<(), Error> {
+    let mut status = rollback.status.clone().unwrap_or_default();
+    status.helm = Some(job(run));
+    record_of_helm(&mut status.conditions, residue, Some(run), rollback.metadata.generation, ctx.now());
+    write(ctx, rollback, status).await.map(drop)
+}
+
+/// As stored.
+fn job(run: &JobRun) -> JobStatus {
+    JobStatus {
+        job: cut(&run.job, 63),
+        requested_at: stored(run.requested),
+        created_at: run.created.map(stored),
+        refusal: run.refused.as_deref().map(|why| cut(why, 512)),
+        ended_at: run.ended.map(stored),
+        failure: run.failure.as_deref().map(|why| cut(why, 512)),
     }
 }
 

@@ -3,13 +3,18 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 use snapback_api::convert::probes;
-use snapback_api::v1alpha1::{ApprovalDecision, ConfigModeName, FieldOwner, Rollback, RollbackPhase, SpeedName};
+use snapback_api::v1alpha1::{
+    ApprovalDecision, ConfigModeName, FieldOwner, JobStatus, Rollback, RollbackPhase, SpeedName,
+};
 use snapback_core::configuration::Restoration;
 use snapback_core::duration;
 use snapback_core::ids::WorkloadUid;
+use snapback_core::jobs::{Purpose, job_name};
 use snapback_core::ownership::Owner;
 use snapback_core::policy::ConfigMode;
-use snapback_core::rollback::{Act, Approval, Order, Phase, Progress, Step, amount_from_text};
+use snapback_core::rollback::{
+    Act, Approval, JobRun, Order, Phase, PlannedJob, PlannedJobs, Progress, Step, amount_from_text,
+};
 
 use super::read;
 use crate::status::revision_ref;
@@ -41,6 +46,7 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         deadline: field("deadline", &spec.deadline)?,
         verify: field("verify.duration", &spec.verify.duration)?,
         probes: probes("spec.verify.http", &spec.verify.http).map_err(|error| error.to_string())?,
+        jobs: jobs(rollback),
     };
     if order.from.fingerprint == order.to.fingerprint {
         return Err("spec.to must be another revision than spec.from".to_owned());
@@ -50,6 +56,8 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
     let progress = Progress {
         phase: status.phase.map(phase),
         approved: read(times.approved_at.as_ref()),
+        migration: status.migration.as_ref().map(job),
+        helm: status.helm.as_ref().map(job),
         undo_requested: read(times.undo_requested_at.as_ref()),
         number_at_request: status.revision_at_request,
         owners: status.owners.iter().map(owner).collect(),
@@ -64,6 +72,30 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         ended: read(times.ended_at.as_ref()),
     };
     Ok((order, progress))
+}
+
+fn jobs(rollback: &Rollback) -> PlannedJobs {
+    let spec = rollback.spec.jobs.clone().unwrap_or_default();
+    let planned = |template: String, purpose| {
+        let job = job_name(&rollback.name_any(), &rollback.uid().unwrap_or_default(), purpose);
+        let handle = format!("-n {} job/{job}", rollback.namespace().unwrap_or_default());
+        PlannedJob { template, job, handle }
+    };
+    PlannedJobs {
+        migration: spec.migration.map(|template| planned(template, Purpose::Migration)),
+        helm: spec.helm.map(|template| planned(template, Purpose::Helm)),
+    }
+}
+
+fn job(status: &JobStatus) -> JobRun {
+    JobRun {
+        job: status.job.clone(),
+        requested: status.requested_at.0,
+        created: read(status.created_at.as_ref()),
+        refused: status.refusal.clone(),
+        ended: read(status.ended_at.as_ref()),
+        failure: status.failure.clone(),
+    }
 }
 
 fn owner(status: &FieldOwner) -> Owner {

@@ -38,7 +38,7 @@ pub(super) async fn prune(ctx: &Context, ended: &Rollback) -> Action {
             }
         }
     }
-    let left = ctx.history.max_age - now.duration_since(ended.spec.decided_at.0);
+    let left = ctx.history.max_age - now.duration_since(end_of(ended));
     Action::requeue(Duration::try_from(left).unwrap_or_default() + Duration::from_mins(1))
 }
 
@@ -46,10 +46,14 @@ fn has_ended(record: &Rollback) -> bool {
     record.status.as_ref().and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal())
 }
 
+fn end_of(record: &Rollback) -> Timestamp {
+    let ended = record.status.as_ref().and_then(|status| status.timeline.ended_at.as_ref());
+    ended.map_or(record.spec.decided_at.0, |ended| ended.0)
+}
+
 fn noted(record: &Rollback) -> (Record, Preconditions) {
-    let decided: Timestamp = record.spec.decided_at.0;
     let uid = WorkloadUid::new(record.spec.target.uid.clone());
     // What was released, approved or followed meanwhile is not the record that was read.
     let read = Preconditions { uid: record.uid(), resource_version: record.resource_version() };
-    (Record { name: record.name_any(), uid, decided }, read)
+    (Record { name: record.name_any(), uid, ended: end_of(record) }, read)
 }

@@ -7,7 +7,7 @@
 //!          good revision
 //! decide   core::rollback::step                           pure
 //! commit   write the status: that the undo is requested   I/O, before acting
-//! act      the one guarded patch                          I/O
+//! act      the one guarded patch, or a Job around it      I/O
 //! commit   write what became of it                        I/O
 //! announce Events and metrics                             I/O, best effort
 //! ```
@@ -16,6 +16,7 @@
 mod commit;
 mod guard;
 mod history;
+mod jobs;
 mod measure;
 pub mod probe;
 
@@ -32,7 +33,7 @@ use serde_json::Value;
 use snapback_api::v1alpha1::Rollback;
 use snapback_core::checks::CheckResult;
 use snapback_core::rollback::{
-    Act, Order, Phase, Progress, Step, handed_back, step, surge_restored, undo_accepted, undo_refused,
+    Act, Order, Phase, Progress, Step, handed_back, step, surge_restored, undo_accepted, undo_refused, with_jobs,
 };
 use snapback_core::workload::Workload;
 
@@ -49,12 +50,16 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
             return Ok(Action::await_change());
         }
     };
-    if rollback.status.as_ref().and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal()) {
+    let is_over =
+        rollback.status.as_ref().and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal());
+    if is_over {
         ctx.sampler.forget(&rollback.uid().unwrap_or_default(), "", None);
-        return Ok(history::prune(&ctx, rollback).await);
+        if !jobs::outlasts(rollback) {
+            return Ok(history::prune(&ctx, rollback).await);
+        }
     }
     let key = format!("rollback {}/{}", rollback.namespace().unwrap_or_default(), rollback.name_any());
-    let result = advance(rollback, &ctx).await;
+    let result = if is_over { jobs::follow(&ctx, rollback).await } else { advance(rollback, &ctx).await };
     match &result {
         Ok(_) => {
             ctx.failures.reset(&key);
@@ -89,7 +94,9 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
         _ => None,
     };
     let (verification, checks) = measured.unzip();
-    let mut next = step(&order, &progress, workload, verification.as_ref(), now);
+    let looks = jobs::look(ctx, rollback, &progress).await;
+    let next = step(&order, &progress, workload, verification.as_ref(), now);
+    let mut next = with_jobs(&order, &progress, next, &looks, now);
     let checks: Vec<CheckResult> = checks.unwrap_or_default();
 
     let mut put_back = None;
@@ -124,6 +131,10 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     }
     if next.act == Act::HandBack {
         next = give_back(ctx, rollback, &order, next).await;
+        written = commit::status(ctx, &written, &next, &checks).await?;
+    }
+    if let Act::RunJob(purpose) = next.act {
+        next = jobs::run(ctx, rollback, &order, workload, purpose, next).await;
         written = commit::status(ctx, &written, &next, &checks).await?;
     }
     told(ctx, rollback, &written, &progress, &order, &next, workload).await;

@@ -2,6 +2,7 @@
 
 pub mod configuration;
 mod hand_back;
+mod jobs;
 mod observe;
 mod pods;
 mod preflight;
@@ -10,6 +11,7 @@ mod surge;
 mod undo;
 
 pub use hand_back::{HandedBack, hand_back};
+pub use jobs::{Started, look_at_job, start};
 pub(crate) use observe::REQUEST_TIMEOUT;
 pub use observe::{Live, ObserveError, Observed, observe};
 pub use preflight::preflight;

@@ -13,7 +13,7 @@ use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
 use snapback_core::ownership;
 use snapback_core::rollback::RollingUpdate;
-use snapback_core::workload::{HelmRelease, MIGRATION, MODE, Revision, Said, Workload};
+use snapback_core::workload::{HelmRelease, MIGRATION, MIGRATION_JOB, MODE, Revision, Said, Workload};
 use thiserror::Error;
 
 use super::pods;
@@ -152,16 +152,14 @@ fn rolling(typed: &Deployment) -> Option<RollingUpdate> {
 }
 
 fn said(typed: &Deployment, template: &Value) -> Said {
-    let migration = template["metadata"]["annotations"][MIGRATION].as_str();
-    Said::read(typed.annotations().get(MODE).map(String::as_str), migration)
+    let annotation = |key: &str| template["metadata"]["annotations"][key].as_str();
+    Said::read(typed.annotations().get(MODE).map(String::as_str), annotation(MIGRATION))
+        .with_migration_job(annotation(MIGRATION_JOB))
 }
 
 fn helm_release(typed: &Deployment) -> Option<HelmRelease> {
-    let annotation = |key: &str| typed.annotations().get(key).cloned();
-    Some(HelmRelease {
-        name: annotation("meta.helm.sh/release-name")?,
-        namespace: annotation("meta.helm.sh/release-namespace")?,
-    })
+    let annotation = |key: &str| typed.annotations().get(key);
+    HelmRelease::read(annotation("meta.helm.sh/release-name")?, annotation("meta.helm.sh/release-namespace")?)
 }
 
 fn revision(set: &ReplicaSet, template: &Value) -> Revision {

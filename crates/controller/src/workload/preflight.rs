@@ -4,18 +4,20 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Servi
 use kube::api::Api;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
+use snapback_core::jobs::{NewJob, Purpose, job_name};
 use snapback_core::policy::ConfigMode;
 use snapback_core::readiness::Readiness;
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Reference, ReferenceKind, references};
 
-use super::{Live, Undone, undo};
+use super::{Live, Started, Undone, start, undo};
 
 /// Most references that are looked up.
 const MOST_REFERENCES: usize = 64;
 
 /// Looks whether the revision could be put back: its template is there, what it refers to exists, and the API server
-/// would take the very patch (a dry run, through admission and quota).
+/// would take the very patch (a dry run, through admission and quota). Where a Job has to take a change of data back
+/// before, whether that could be made.
 ///
 /// What may not be read is not counted as missing: Secrets are looked at only where the administrator allows it.
 pub async fn preflight(
@@ -43,7 +45,28 @@ pub async fn preflight(
     {
         return Readiness::refused(good, &why);
     }
+    if let Some(job) = live.workload.said.job_before_undo().filter(|_| live.workload.live != good.fingerprint)
+        && let Some(why) = cannot_run(client, namespace, name, job).await
+    {
+        return Readiness::no_job(&why);
+    }
     Readiness::ready(good)
+}
+
+/// Why no Job could be made of a template: the template is not there or not meant for it, or the API server would
+/// refuse the very Job (a dry run).
+async fn cannot_run(client: &Client, namespace: &str, target: &str, template: &str) -> Option<String> {
+    let new = NewJob {
+        name: job_name(target, "dry-run", Purpose::Migration),
+        namespace: namespace.to_owned(),
+        owner: None,
+        env: Vec::new(),
+        seconds: 1,
+    };
+    match start(client, template, &new, true).await {
+        Started::Refused(why) => Some(why),
+        Started::Created | Started::Exists | Started::Unknown(_) => None,
+    }
 }
 
 async fn is_missing(client: &Client, namespace: &str, reference: &Reference) -> bool {

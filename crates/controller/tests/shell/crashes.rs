@@ -66,7 +66,7 @@ async fn die_everywhere(policy: &Value) {
 
 /// The process dies before and after each of its writes on a bad v2, in a world that is made anew for each; v2 is then
 /// undone for the `times`-th time.
-async fn die_everywhere_after(make: impl AsyncFn() -> World, times: usize) {
+pub(crate) async fn die_everywhere_after(make: impl AsyncFn() -> World, times: usize) {
     let world = make().await;
     let before = world.api.calls().len();
     world.deploy("v2", false);

@@ -17,7 +17,12 @@ const KINDS: [Fault; 6] =
 
 #[tokio::test(start_paused = true)]
 async fn the_outcome_is_the_same_whichever_request_fails() {
-    let world = World::adopted().await;
+    fail_everywhere(World::adopted).await;
+}
+
+/// Each request on a bad v2 fails in each way, in a world that is made anew for each.
+pub(crate) async fn fail_everywhere(make: impl AsyncFn() -> World) {
+    let world = make().await;
     let before = world.api.calls().len();
     world.deploy("v2", false);
     world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
@@ -27,7 +32,7 @@ async fn the_outcome_is_the_same_whichever_request_fails() {
         for fault in KINDS {
             // A refused creation is no conflict of versions: 409 says that the record exists.
             let what = format!("{fault:?} at request {index}, {title}");
-            let mut world = World::adopted().await;
+            let mut world = make().await;
             let count = Arc::new(AtomicUsize::new(0));
             let is_real = move |call: &Call| {
                 let conflicts = fault == Fault::Status(409);

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use crate::world::{NAMESPACE, World};
 
 /// A record of another time, cut from one that is real.
-fn old(world: &World, real: &Value, name: &str, decided: &str) {
+fn old(world: &World, real: &Value, name: &str, ended: &str) {
     let mut record = real.clone();
     record["metadata"] = json!({"name": name, "namespace": NAMESPACE, "labels": real["metadata"]["labels"]});
-    record["spec"]["decidedAt"] = json!(decided);
+    record["status"]["timeline"]["endedAt"] = json!(ended);
     world.api.apply("snapback.dev/v1alpha1", "rollbacks", &record);
+    world.api.report("snapback.dev/v1alpha1", "rollbacks", &record);
 }
 
 #[tokio::test(start_paused = true)]

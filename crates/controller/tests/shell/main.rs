@@ -6,6 +6,7 @@ mod configuration;
 mod crashes;
 mod faults;
 mod history;
+mod jobs;
 mod others;
 mod probes;
 mod returns;

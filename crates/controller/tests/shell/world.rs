@@ -23,6 +23,10 @@ pub(crate) struct World {
     pub(crate) api: FakeApi,
     clock: Clock,
     operator: Option<JoinHandle<()>>,
+    /// Who applies the Deployment.
+    applier: &'static str,
+    /// Annotations of templates that are not well.
+    said: Value,
 }
 
 impl World {
@@ -51,7 +55,8 @@ impl World {
         let began = Instant::now();
         let epoch: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let clock: Clock = Arc::new(move || epoch + SignedDuration::try_from(began.elapsed()).unwrap());
-        let world = Self { api: FakeApi::new(Arc::clone(&clock)), clock, operator: None };
+        let api = FakeApi::new(Arc::clone(&clock));
+        let world = Self { api, clock, operator: None, applier: "user", said: Value::Null };
         world.deploy("v1", true);
         world.policy(&json!({}));
         world
@@ -59,7 +64,47 @@ impl World {
 
     /// The user applies a version of the Deployment; one that is not well crash-loops.
     pub(crate) fn deploy(&self, version: &str, well: bool) {
-        deploy(&self.api, version, well);
+        let mut object = deployment(version, well);
+        if !well && !self.said.is_null() {
+            object["spec"]["template"]["metadata"]["annotations"] = self.said.clone();
+        }
+        if self.applier == "helm" {
+            object["metadata"]["annotations"] =
+                json!({"meta.helm.sh/release-name": "shop", "meta.helm.sh/release-namespace": NAMESPACE});
+        }
+        self.api.apply_as(self.applier, "apps/v1", "deployments", &object);
+    }
+
+    /// What the templates of bad versions say of themselves.
+    pub(crate) fn saying(mut self, annotations: &Value) -> Self {
+        self.said = annotations.clone();
+        self
+    }
+
+    /// Helm 3 applied v1 and applies what comes.
+    pub(crate) fn by_helm(mut self) -> Self {
+        self.applier = "helm";
+        self.deploy("v1", true);
+        self
+    }
+
+    /// The user makes a suspended CronJob that allows Jobs to be made of it; its pods fare like this.
+    pub(crate) fn cron_job(&self, name: &str, fares: Option<&str>) {
+        let labels = fares.map_or(json!({}), |fares| json!({"simulated": fares}));
+        let object = json!({
+            "apiVersion": "batch/v1", "kind": "CronJob",
+            "metadata": {
+                "name": name, "namespace": NAMESPACE, "annotations": {"snapback.dev/allow-rollback-jobs": "true"}
+            },
+            "spec": {"suspend": true, "schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": {
+                "metadata": {"labels": labels}, "spec": {"containers": [{"name": "app"}], "restartPolicy": "Never"}
+            }}}}
+        });
+        self.api.apply("batch/v1", "cronjobs", &object);
+    }
+
+    pub(crate) fn jobs(&self) -> Vec<Value> {
+        self.api.objects("jobs", NAMESPACE)
     }
 
     /// The user makes a ConfigMap.
@@ -127,10 +172,11 @@ impl World {
     /// Waits until nothing is judged or undone any more.
     pub(crate) async fn at_rest(&self, what: &str) {
         self.until(what, |world| {
-            let ended = world
-                .rollbacks()
-                .iter()
-                .all(|rollback| rollback.status.as_ref().is_some_and(|status| is_over(status.phase)));
+            let ended = world.rollbacks().iter().all(|rollback| {
+                rollback.status.as_ref().is_some_and(|status| {
+                    is_over(status.phase) && status.helm.as_ref().is_none_or(|helm| helm.ended_at.is_some())
+                })
+            });
             ended && world.target().is_some_and(|target| target.rollback.is_none() && target.rollout.is_none())
         })
         .await;
@@ -182,6 +228,15 @@ impl World {
             "{what}: {:?}",
             status.timeline
         );
+        let planned: Vec<_> = status.migration.iter().chain(&status.helm).collect();
+        let name = rollbacks.iter().max_by_key(|rollback| &rollback.spec.decided_at).unwrap().metadata.name.clone();
+        let jobs = self.jobs();
+        let ours =
+            jobs.iter().filter(|job| job["metadata"]["labels"]["snapback.dev/rollback"].as_str() == name.as_deref());
+        assert_eq!(ours.count(), planned.len(), "{what}: {jobs:#?}");
+        for job in planned {
+            assert!(job.created_at.is_some() && job.ended_at.is_some() && job.failure.is_none(), "{what}: {job:?}");
+        }
         let target = self.target().unwrap();
         assert_eq!(target.quarantined.len(), 1, "{what}: {target:#?}");
         assert_eq!(target.known_good.unwrap().fingerprint, target.current.fingerprint, "{what}");
@@ -191,7 +246,7 @@ impl World {
         let deployment = self.api.object("deployments", NAMESPACE, "checkout").unwrap();
         let owners: Vec<&Value> =
             deployment["metadata"]["managedFields"].as_array().unwrap().iter().map(|entry| &entry["manager"]).collect();
-        assert_eq!(owners, [&json!("user")], "{what}: the fields were not handed back");
+        assert_eq!(owners, [&json!(self.applier)], "{what}: the fields were not handed back");
         assert!(status.timeline.handed_back_at.is_some(), "{what}: {:?}", status.timeline);
         assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"], 1, "{what}: maxSurge was not put back");
         let expected = deployment_template("v1", true);

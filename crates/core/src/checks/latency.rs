@@ -23,7 +23,7 @@ pub(super) fn readings(quantile: Quantile, max: Option<f64>, max_ratio: Option<f
         Some(Reading {
             from: span.from,
             to: span.to,
-            value: new.estimate(),
+            value: shown(new, limit, quality),
             limit,
             baseline,
             requests: Some(whole(span.new.durations.requests())),
@@ -35,6 +35,12 @@ pub(super) fn readings(quantile: Quantile, max: Option<f64>, max_ratio: Option<f
         closed: closed.collect(),
         open_requests: Some(spans.open.as_ref().map_or(0, |span| whole(span.new.durations.requests()))),
     }
+}
+
+/// What is told of the quantile: the interpolated value, unless the limit is kept only because the buckets prove less.
+fn shown(new: Quantiled, limit: f64, quality: Quality) -> f64 {
+    let proven = new.at_least();
+    if quality == Quality::Fine && new.estimate() > limit { proven } else { new.estimate() }
 }
 
 /// The limit that decided, and what it says. With both limits, either one breaches.
@@ -87,6 +93,14 @@ mod tests {
         // 49 ms and 51 ms lie in neighbouring buckets, whose interpolated values are 48.75 ms and 97.5 ms.
         assert_eq!(compare(within(0.05, 0.0975), Some(0.04875), None, Some(2.0)).1, Quality::Fine);
         assert_eq!(compare(within(0.1, 0.2425), Some(0.04875), None, Some(2.0)).1, Quality::Bad);
+    }
+
+    #[test]
+    fn what_keeps_its_limit_is_not_told_to_be_over_it() {
+        let by_buckets = within(0.1, 0.2425);
+        assert!((shown(by_buckets, 0.114, Quality::Fine) - 0.1).abs() < 1e-9);
+        assert!((shown(by_buckets, 0.098, Quality::Bad) - 0.2425).abs() < 1e-9);
+        assert!((shown(by_buckets, 0.3, Quality::Fine) - 0.2425).abs() < 1e-9);
     }
 
     #[test]

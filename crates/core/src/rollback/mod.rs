@@ -9,11 +9,16 @@
 //! [`step`] is re-entrant: the process may die between any two writes, and the next step finds out from the live
 //! object whether the undo happened. The undo is requested once; that it was is committed before it is sent.
 
+mod jobs;
 mod probe;
 mod step;
 mod surge;
 mod verify;
 
+pub use jobs::{
+    JobLooks, JobRun, MIGRATION_FAILED, PlannedJob, PlannedJobs, after_the_end, helm_record, job_created, job_refused,
+    with_jobs,
+};
 pub use probe::{Answer, LONGEST_PATH, Probe, Reply, Scheme, asked, is_path, judge_answers};
 pub use step::{Act, Step, WHO, handed_back, step, surge_restored, undo_accepted, undo_refused};
 pub use surge::{RAISED, RollingUpdate, amount_from_text, amount_to_text};
@@ -105,6 +110,8 @@ pub struct Order {
     pub verify: SignedDuration,
     /// What the good revision's pods are asked meanwhile.
     pub probes: Vec<Probe>,
+    /// The Jobs around the undo.
+    pub jobs: PlannedJobs,
 }
 
 /// A person's word.
@@ -123,6 +130,10 @@ pub struct Progress {
     pub phase: Option<Phase>,
     /// When a person approved.
     pub approved: Option<Timestamp>,
+    /// The Job that takes the change of data back, before the undo.
+    pub migration: Option<JobRun>,
+    /// The Job that brings Helm's own record up to date, after it.
+    pub helm: Option<JobRun>,
     /// When the undo was about to be sent. Committed before it is.
     pub undo_requested: Option<Timestamp>,
     /// The good ReplicaSet's revision number at that time: it rises when the undo is accepted, so a step after a crash

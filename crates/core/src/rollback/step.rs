@@ -6,6 +6,7 @@ use super::verify::{Verification, Verified, judge};
 use crate::configuration::Restoration;
 
 use super::{Approval, CONTENDED, Order, Phase, Progress};
+use crate::jobs::Purpose;
 use crate::notice::{Notice, Reason};
 use crate::workload::{PodFacts, Workload, rolled_out};
 
@@ -14,7 +15,7 @@ use crate::workload::{PodFacts, Workload, rolled_out};
 pub const WHO: &str = "$(kubectl auth whoami -o jsonpath={.status.userInfo.username})";
 
 /// How often a running undo is looked at when nothing else wakes us.
-const LOOK: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const LOOK: SignedDuration = SignedDuration::from_secs(5);
 
 /// The one change that may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Act {
     RestoreSurge,
     /// Give the fields of the template back to their former owners.
     HandBack,
+    /// Create a Job. Only after `progress` was committed.
+    RunJob(Purpose),
 }
 
 /// What a step says.
@@ -359,7 +362,7 @@ fn superseded(next: Step, workload: &Workload, now: Timestamp) -> Step {
     )
 }
 
-fn end(mut next: Step, phase: Phase, reason: &'static str, message: String, now: Timestamp) -> Step {
+pub(super) fn end(mut next: Step, phase: Phase, reason: &'static str, message: String, now: Timestamp) -> Step {
     let told = match phase {
         Phase::Succeeded => Reason::RollbackSucceeded,
         Phase::Superseded => Reason::RollbackSuperseded,

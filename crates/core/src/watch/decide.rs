@@ -8,7 +8,7 @@ use crate::notice::{Notice, Reason};
 use crate::permission::windows;
 use crate::policy::{Mode, Policy, Severity};
 use crate::rollback;
-use crate::workload::{MIGRATION, MODE, Migration, Said, Workload, rolled_out};
+use crate::workload::{MIGRATION, MIGRATION_JOB, MODE, Migration, Said, Workload, rolled_out};
 
 /// What is to be done, and what is remembered.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub struct Order {
     pub to: RevisionRef,
     /// Why a person has to approve it; `None` when nobody has to.
     pub ask: Option<String>,
+    /// The template of the Job that takes the change of data back, before the undo.
+    pub migration_job: Option<String>,
     /// Names of the checks that decided.
     pub breached: Vec<String>,
     /// The record of its undo before, when a quarantined revision is back.
@@ -253,7 +255,10 @@ fn on_cause(
         notices.push(Notice::new(Reason::CheckBreached, story.clone()));
     }
     let ask = ask(policy, said, mode, *critical, now);
-    let (bad, back) = (state.current.name(), good.name());
+    let (bad, mut back) = (state.current.name(), good.name());
+    if let Some(job) = said.job_before_undo() {
+        back = format!("{back}, once a Job of {job} took the change of data back");
+    }
     let outcome = match (mode, &ask) {
         (Mode::Observe, _) => format!("{bad} is bad ({story}); it would go back to {back}"),
         (_, Some(why)) => format!("{bad} is bad ({story}); going back to {back} needs a person's approval ({why})"),
@@ -270,6 +275,7 @@ fn on_cause(
         from: state.current.clone(),
         to: good,
         ask,
+        migration_job: said.job_before_undo().map(str::to_owned),
         breached: cause.checks,
         first_bad: cause.first_bad,
         evidence: cause.evidence,
@@ -288,14 +294,20 @@ fn ask(policy: &Policy, said: &Said, mode: Mode, critical: bool, now: Timestamp)
     if let Some(Err(word)) = &said.mode {
         return Some(format!("{MODE} says {word:?}, which is none of Automatic, Approve and Observe"));
     }
+    if let Some(Err(word)) = &said.migration_job {
+        return Some(format!("{MIGRATION_JOB} says {word:?}, which cannot be the name of a CronJob or Job"));
+    }
     match &said.migration {
-        Some(Ok(Migration::Reversible)) => {
+        None if said.migration_job.is_some() => {
+            return Some(format!("there is {MIGRATION_JOB}, but no {MIGRATION} that says Reversible"));
+        }
+        Some(Ok(Migration::Reversible)) if said.job_before_undo().is_none() => {
             return Some(format!("{MIGRATION} says Reversible: take the change of data back first, then approve"));
         }
         Some(Err(word)) => {
             return Some(format!("{MIGRATION} says {word:?}, which is none of None, Reversible and Irreversible"));
         }
-        Some(Ok(Migration::None | Migration::Irreversible)) | None => {}
+        Some(Ok(_)) | None => {}
     }
     if mode == Mode::Approve {
         let whose = if policy.mode == Mode::Approve { "the policy's mode" } else { MODE };

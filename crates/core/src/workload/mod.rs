@@ -12,12 +12,13 @@ pub use container::{Container, Ended};
 pub use pod::{Failure, PodFacts};
 pub use references::{Reference, ReferenceKind, references};
 pub use rollout::{Incomplete, rolled_out};
-pub use said::{MIGRATION, MODE, Migration, Said};
+pub use said::{MIGRATION, MIGRATION_JOB, MODE, Migration, Said};
 
 use jiff::Timestamp;
 
 use crate::fingerprint::Fingerprint;
 use crate::ids::{ReplicaSetUid, WorkloadUid};
+use crate::jobs::is_name;
 use crate::ownership::Owner;
 use crate::rollback::RollingUpdate;
 
@@ -67,6 +68,13 @@ pub struct HelmRelease {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
+}
+
+impl HelmRelease {
+    /// As annotations say. What cannot be a name is none: it would become a part of a command.
+    pub fn read(name: &str, namespace: &str) -> Option<Self> {
+        (is_name(name) && is_name(namespace)).then(|| Self { name: name.to_owned(), namespace: namespace.to_owned() })
+    }
 }
 
 /// One owned ReplicaSet.
