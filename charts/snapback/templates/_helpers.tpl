@@ -26,9 +26,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [snapback.dev]
   resources: [rollbacks/status]
   verbs: [update]
-# Deployments are watched as metadata and read when they roll out; patch is the undo.
+# Workloads are watched as metadata and read when they roll out; patch is the undo.
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [deployments, statefulsets, daemonsets]
   verbs: [get, list, watch, patch]
 # The revisions to go back to, and the pods that run them; pods are watched only while their target is judged.
 - apiGroups: [apps]
@@ -37,7 +37,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# A copy of the known good template, for when its ReplicaSet is gone.
+# A StatefulSet waits for ever for a pod of the bad revision that never becomes ready, even when its template is back:
+# such pods are deleted after an undo, and with OnDelete those that are not ready. No other pod is.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [delete]
+# The revisions of StatefulSets and DaemonSets; and a copy of the known good template, for when its own object is gone.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [get, list, create, delete]

@@ -4,21 +4,21 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use snapback_api::v1alpha1::Rollback;
 use snapback_core::history::History;
 use snapback_core::ids::WorkloadUid;
 use snapback_core::permission::{Limits, Past};
-use tokio::sync::watch;
 
 use crate::announce::Announcer;
+use crate::lists::Lists;
 use crate::pod_watch::PodWatches;
 use crate::rollback::probe::Prober;
 use crate::sampler::Sampler;
 use crate::telemetry::Metrics;
+use crate::watched::Watched;
 
 /// The clock. Injected, so that tests can hold it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -27,10 +27,10 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Context {
     /// The API server.
     pub client: Client,
-    /// Metadata of all Deployments, from one watch.
-    pub deployments: Store<PartialObjectMeta<Deployment>>,
-    /// Whether the first list of them is in.
-    pub deployments_listed: watch::Receiver<bool>,
+    /// Metadata of all workloads, from one watch a kind.
+    pub workloads: Watched,
+    /// Which first lists are in.
+    pub(crate) lists: Lists,
     /// The metrics sources.
     pub sampler: Sampler,
     /// Asks pods after an undo.

@@ -15,12 +15,14 @@ pub mod run;
 pub mod sampler;
 mod status;
 pub mod telemetry;
+pub mod watched;
 pub mod workload;
 
 /// Our name as a writer of fields. It must never start with `kubectl`: Flux absorbs such managers' fields.
 pub const FIELD_MANAGER: &str = "snapback";
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use snapback_core::workload::Kind;
 
 /// One request, bounded in time, its failure classified.
 pub(crate) async fn timed<T>(
@@ -33,11 +35,11 @@ pub(crate) async fn timed<T>(
     }
 }
 
-/// A Deployment, as Events name it.
-pub(crate) fn workload_reference(namespace: Option<String>, name: &str, uid: &str) -> ObjectReference {
+/// A workload, as Events name it.
+pub(crate) fn workload_reference(namespace: Option<String>, kind: Kind, name: &str, uid: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some("apps/v1".to_owned()),
-        kind: Some("Deployment".to_owned()),
+        kind: Some(kind.as_str().to_owned()),
         namespace,
         name: Some(name.to_owned()),
         uid: Some(uid.to_owned()).filter(|uid| !uid.is_empty()),

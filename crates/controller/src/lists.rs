@@ -10,6 +10,10 @@ use tokio::sync::watch;
 pub(crate) struct Lists {
     /// Metadata of Deployments.
     pub(crate) deployments: watch::Sender<bool>,
+    /// Metadata of StatefulSets.
+    pub(crate) stateful_sets: watch::Sender<bool>,
+    /// Metadata of DaemonSets.
+    pub(crate) daemon_sets: watch::Sender<bool>,
     /// Policies.
     pub(crate) policies: watch::Sender<bool>,
     /// Records.
@@ -19,7 +23,8 @@ pub(crate) struct Lists {
 impl Default for Lists {
     fn default() -> Self {
         let sender = || watch::channel(false).0;
-        Self { deployments: sender(), policies: sender(), rollbacks: sender() }
+        let (stateful_sets, daemon_sets) = (sender(), sender());
+        Self { deployments: sender(), stateful_sets, daemon_sets, policies: sender(), rollbacks: sender() }
     }
 }
 
@@ -39,7 +44,15 @@ impl Lists {
 
     /// Resolves when all are in.
     pub(crate) async fn all(&self) {
-        for sender in [&self.deployments, &self.policies, &self.rollbacks] {
+        self.workloads().await;
+        for sender in [&self.policies, &self.rollbacks] {
+            let _ = sender.subscribe().wait_for(|listed| *listed).await;
+        }
+    }
+
+    /// Resolves when those of the workloads are in.
+    pub(crate) async fn workloads(&self) {
+        for sender in [&self.deployments, &self.stateful_sets, &self.daemon_sets] {
             let _ = sender.subscribe().wait_for(|listed| *listed).await;
         }
     }

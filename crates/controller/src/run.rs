@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::apps::v1::Deployment;
+use futures::{Stream, StreamExt, TryStreamExt};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use snapback_api::v1alpha1::{Rollback, RollbackPolicy};
+use snapback_core::workload::Kind;
 use snapback_prometheus::{Source, SourceError};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -29,6 +29,7 @@ use crate::rollback;
 use crate::rollback::probe::{ProbeError, Prober};
 use crate::sampler::Sampler;
 use crate::telemetry::{Health, Metrics, serve};
+use crate::watched::Watched;
 
 /// Reconciles at the same time, by controller.
 const CONCURRENCY: u16 = 8;
@@ -80,26 +81,21 @@ pub async fn run(
 
     let server = tokio::spawn(serve(options.listen, Arc::clone(&metrics), Arc::clone(&health), until_stopped()));
 
-    // One metadata watch for all Deployments: names, labels, uids and generations.
+    // One metadata watch a kind for all workloads: names, labels, uids and generations.
     let lists = Lists::default();
-    let (deployments, deployment_writer) = reflector::store::<PartialObjectMeta<Deployment>>();
-    let (rolled, for_rollbacks) = mpsc::unbounded_channel::<PartialObjectMeta<Deployment>>();
-    let deployment_api = api::<PartialObjectMeta<Deployment>>(&client, namespace.as_deref());
-    let deployment_events = watcher(deployment_api, watcher::Config::default())
-        .default_backoff()
-        .modify(slim)
-        .reflect(deployment_writer)
-        .inspect(lists.note(|lists| &lists.deployments))
-        .touched_objects()
-        .inspect_ok(move |deployment| _ = rolled.send(deployment.clone()));
+    let (rolled, for_rollbacks) = mpsc::unbounded_channel::<String>();
+    let watching = Watching { client: &client, namespace: namespace.as_deref(), lists: &lists, rolled };
+    let (deployments, deployment_events) = watching.metadata(|lists| &lists.deployments);
+    let (stateful_sets, stateful_set_events) = watching.metadata(|lists| &lists.stateful_sets);
+    let (daemon_sets, daemon_set_events) = watching.metadata(|lists| &lists.daemon_sets);
 
     // One watch of the records serves both controllers.
     let (rollback_store, rollback_writer) = reflector::store::<DeserializeGuard<Rollback>>();
     let (wake, woken) = mpsc::unbounded_channel();
     let shared = Arc::new(Context {
         client: client.clone(),
-        deployments,
-        deployments_listed: lists.deployments.subscribe(),
+        workloads: Watched { deployments, stateful_sets, daemon_sets },
+        lists: lists.clone(),
         sampler: Sampler::new(sources, options.config.default_source.clone()),
         prober: Prober::new()?,
         pod_watches: PodWatches::new(client.clone(), wake),
@@ -125,7 +121,8 @@ pub async fn run(
         .applied_objects();
     let policies = Controller::for_stream(policy_events, policy_store.clone())
         .with_config(Config::default().concurrency(CONCURRENCY));
-    let (of_deployment, of_policy) = (policy_store.clone(), policy_store.clone());
+    let of_policy = policy_store.clone();
+    let [of_deployment, of_stateful_set, of_daemon_set] = std::array::from_fn(|_| policy_store.clone());
     let (acted, for_policies) = mpsc::unbounded_channel();
     let rollback_api = api::<DeserializeGuard<Rollback>>(&client, namespace.as_deref());
     let rollback_events = watcher(rollback_api, watcher::Config::default())
@@ -135,7 +132,9 @@ pub async fn run(
         .touched_objects()
         .inspect_ok(move |rollback| _ = acted.send(Ok(rollback.clone())));
     let policies = policies
-        .watches_stream(deployment_events, move |deployment| policies_of(&of_deployment, &deployment))
+        .watches_stream(deployment_events, move |one| policies_of(&of_deployment, Kind::Deployment, &one.metadata))
+        .watches_stream(stateful_set_events, move |one| policies_of(&of_stateful_set, Kind::StatefulSet, &one.metadata))
+        .watches_stream(daemon_set_events, move |one| policies_of(&of_daemon_set, Kind::DaemonSet, &one.metadata))
         .watches_stream(tokio_stream(for_policies), |rollback| policy_of(&rollback))
         .reconcile_on(tokio_stream(woken))
         .reconcile_on(
@@ -150,7 +149,7 @@ pub async fn run(
     let rollbacks = rollbacks
         .reconcile_on(
             tokio_stream(for_rollbacks)
-                .flat_map(move |deployment| futures::stream::iter(rollbacks_of(&of_workload, &deployment))),
+                .flat_map(move |uid: String| futures::stream::iter(rollbacks_of(&of_workload, &uid))),
         )
         .graceful_shutdown_on(until_stopped());
 
@@ -181,6 +180,44 @@ async fn until_synced(lists: Lists, health: Arc<Health>) {
     lists.all().await;
     tracing::info!("watching: the first lists are in");
     health.synced();
+}
+
+/// What the metadata watches have in common.
+struct Watching<'a> {
+    client: &'a Client,
+    namespace: Option<&'a str>,
+    lists: &'a Lists,
+    /// Gets the UID of every workload that changed.
+    rolled: mpsc::UnboundedSender<String>,
+}
+
+impl Watching<'_> {
+    fn metadata<K>(
+        &self,
+        which: fn(&Lists) -> &watch::Sender<bool>,
+    ) -> (
+        reflector::Store<PartialObjectMeta<K>>,
+        impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>,
+    )
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (store, writer) = reflector::store::<PartialObjectMeta<K>>();
+        let rolled = self.rolled.clone();
+        let events = watcher(api::<PartialObjectMeta<K>>(self.client, self.namespace), watcher::Config::default())
+            .default_backoff()
+            .modify(slim)
+            .reflect(writer)
+            .inspect(self.lists.note(which))
+            .touched_objects()
+            .inspect_ok(move |one| _ = rolled.send(one.uid().unwrap_or_default()));
+        (store, events)
+    }
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {

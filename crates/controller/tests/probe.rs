@@ -240,6 +240,8 @@ fn workload(count: usize) -> Workload {
         name: format!("pod-{index}"),
         uid: PodUid::new(index.to_string()),
         owner: ReplicaSetUid::new("set"),
+        version: String::new(),
+        created: Timestamp::UNIX_EPOCH,
         ip: Some([127, 0, 0, 1].into()),
         ready: true,
         leaving: false,
@@ -260,6 +262,8 @@ fn workload(count: usize) -> Workload {
         observed: true,
     };
     Workload {
+        kind: snapback_core::workload::Kind::Deployment,
+        replacing: snapback_core::workload::Replacing::default(),
         uid: WorkloadUid::new("uid"),
         generation: 1,
         observed_generation: 1,

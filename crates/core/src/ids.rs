@@ -32,11 +32,12 @@ macro_rules! string_id {
 }
 
 string_id!(
-    /// The UID of a workload. A deleted and re-created Deployment of the same name is another target.
+    /// The UID of a workload. A deleted and re-created one of the same name is another target.
     WorkloadUid
 );
 string_id!(
-    /// The UID of a ReplicaSet. Its revision *number* is no identity: an undo renumbers it.
+    /// The UID of a revision's object: a ReplicaSet or a ControllerRevision. Its revision *number* is no identity: an undo
+    /// renumbers it.
     ReplicaSetUid
 );
 string_id!(

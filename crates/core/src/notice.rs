@@ -43,6 +43,8 @@ pub enum Reason {
     ApprovalRequested,
     /// The undo was accepted by the API server.
     RollbackStarted,
+    /// A pod that kept the good revision away is deleted.
+    StuckPodDeleted,
     /// The good revision runs and is verified.
     RollbackSucceeded,
     /// The undo could not be carried out.
@@ -71,6 +73,7 @@ impl Reason {
             Self::Held => "Held",
             Self::ApprovalRequested => "ApprovalRequested",
             Self::RollbackStarted => "RollbackStarted",
+            Self::StuckPodDeleted => "StuckPodDeleted",
             Self::RollbackSucceeded => "RollbackSucceeded",
             Self::RollbackFailed => "RollbackFailed",
             Self::RollbackEscalated => "RollbackEscalated",
@@ -90,6 +93,7 @@ impl Reason {
                 | Self::Held
                 | Self::ApprovalRequested
                 | Self::RollbackStarted
+                | Self::StuckPodDeleted
                 | Self::RollbackFailed
                 | Self::RollbackEscalated
         )

@@ -1,7 +1,7 @@
 //! Would going back work? Facts are gathered by the shell; here they become one word and one sentence.
 
 use crate::watch::RevisionRef;
-use crate::workload::Reference;
+use crate::workload::{Kind, Reference};
 
 /// Whether there is somewhere to go back to, and whether the way is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +27,9 @@ impl Readiness {
     }
 
     /// The template of the known good revision is lost.
-    pub fn gone(good: &RevisionRef) -> Self {
-        let message = format!("the known good revision {} has no ReplicaSet and no copy any more", good.name());
+    pub fn gone(good: &RevisionRef, kind: Kind) -> Self {
+        let object = kind.revisions();
+        let message = format!("the known good revision {} has no {object} and no copy any more", good.name());
         Self::new(false, "KnownGoodIsGone", message)
     }
 

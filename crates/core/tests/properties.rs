@@ -13,24 +13,28 @@ use snapback_core::policy::{Mode, OnNoData, Policy};
 use snapback_core::rollback::{Acting, Phase as Act};
 use snapback_core::sample::{Answer, Counts, Missing, PodSeries};
 use snapback_core::watch::{MAX_QUARANTINED, Phase, Target, decide, observe};
-use snapback_core::workload::Workload;
+use snapback_core::workload::{Kind, Workload};
 use snapback_core::{duration, number};
 use support::*;
 
 const VERSIONS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
-/// A look at a Deployment in any state.
+/// A look at a workload in any state.
 fn any_workload() -> impl Strategy<Value = Workload> {
     let sets = prop::collection::vec((0..4i32, 0..4i32), 1..=4);
-    (0..4usize, sets, 0..4i32, any::<bool>(), any::<bool>()).prop_map(|(live, sets, replicas, paused, observed)| {
-        let revisions = sets.into_iter().enumerate().map(|(index, (desired, available))| {
-            revision(VERSIONS[index], i64::try_from(index).unwrap() + 1, desired, available.min(desired))
-        });
-        let mut found = workload(VERSIONS[live], revisions.collect());
-        (found.replicas, found.paused) = (replicas, paused && live == 0);
-        found.observed_generation = i64::from(observed);
-        found
-    })
+    let kind = prop::sample::select(vec![Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet]);
+    (0..4usize, sets, 0..4i32, any::<bool>(), any::<bool>(), kind).prop_map(
+        |(live, sets, replicas, paused, observed, kind)| {
+            let revisions = sets.into_iter().enumerate().map(|(index, (desired, available))| {
+                revision(VERSIONS[index], i64::try_from(index).unwrap() + 1, desired, available.min(desired))
+            });
+            let mut found = workload(VERSIONS[live], revisions.collect());
+            (found.replicas, found.paused) = (replicas, paused && live == 0);
+            found.observed_generation = i64::from(observed);
+            found.kind = kind;
+            found
+        },
+    )
 }
 
 fn any_result() -> impl Strategy<Value = CheckResult> {

@@ -26,7 +26,7 @@ pub use credentials::CredentialsError;
 pub use envelope::Series;
 pub use names::{CompiledNames, MetricNames, NamesError, Preset};
 pub use own_query::{PLACEHOLDERS, QueryTextError, Values, render, to_points, validate};
-pub use query::{latency_query, owner_of_pod, pods_pattern, requests_query};
+pub use query::{latency_query, names_pattern, ordinals_pattern, owner_of_pod, pods_pattern, requests_query};
 pub use secret::SecretError;
 pub use source::{Source, SourceError};
 pub use transport::{TransportError, outage};

@@ -12,18 +12,31 @@ use crate::names::MetricNames;
 const MAX_BASE: usize = 58;
 const RANDOM: usize = 5;
 
-/// Cumulative counts of requests by pod and status code, of the pods of the given ReplicaSets.
+/// Cumulative counts of requests by pod and status code, of the pods of a pattern as the functions below write it.
 ///
-/// The names must have passed [`MetricNames::compile`]. Without ReplicaSets the query matches no pod.
-pub fn requests_query(names: &MetricNames, namespace: &str, replica_sets: &[String]) -> String {
-    by_pod(names, &names.requests, &names.code_label, namespace, replica_sets)
+/// The names must have passed [`MetricNames::compile`].
+pub fn requests_query(names: &MetricNames, namespace: &str, pods: &str) -> String {
+    by_pod(names, &names.requests, &names.code_label, namespace, pods)
 }
 
-/// Cumulative buckets of request durations by pod, of the pods of the given ReplicaSets.
+/// Cumulative buckets of request durations by pod, of the pods of a pattern as the functions below write it.
 ///
-/// The names must have passed [`MetricNames::compile`]. Without ReplicaSets the query matches no pod.
-pub fn latency_query(names: &MetricNames, namespace: &str, replica_sets: &[String]) -> String {
-    by_pod(names, &names.latency_bucket, "le", namespace, replica_sets)
+/// The names must have passed [`MetricNames::compile`].
+pub fn latency_query(names: &MetricNames, namespace: &str, pods: &str) -> String {
+    by_pod(names, &names.latency_bucket, "le", namespace, pods)
+}
+
+/// As [`pods_pattern`], of all pods of a StatefulSet.
+pub fn ordinals_pattern(stateful_set: &str) -> String {
+    quoted(&format!("({})-[0-9]+", pattern(stateful_set)))
+}
+
+/// As [`pods_pattern`], of the pods with these very names. Without names it matches none.
+pub fn names_pattern(pods: &[String]) -> String {
+    if pods.is_empty() {
+        return "-".to_owned();
+    }
+    quoted(&format!("({})", pods.iter().map(|name| pattern(name)).collect::<Vec<_>>().join("|")))
 }
 
 /// A regular expression of the names of the pods of the given ReplicaSets, escaped for use inside a PromQL string.
@@ -59,9 +72,9 @@ fn is_pod_of(pod: &str, replica_set: &str) -> bool {
     rest.is_some_and(|rest| rest.len() == RANDOM && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()))
 }
 
-fn by_pod(names: &MetricNames, metric: &str, label: &str, namespace: &str, replica_sets: &[String]) -> String {
+fn by_pod(names: &MetricNames, metric: &str, label: &str, namespace: &str, pods: &str) -> String {
     let (pod, namespace_label) = (&names.pod_label, &names.namespace_label);
-    let (namespace, pods) = (quoted(namespace), pods_pattern(replica_sets));
+    let namespace = quoted(namespace);
     format!(r#"sum by ({pod}, {label}) ({metric}{{{namespace_label}="{namespace}",{pod}=~"{pods}"}})"#)
 }
 
@@ -101,11 +114,11 @@ mod tests {
     fn the_queries_read_as_a_person_would_write_them() {
         let sets = names(&["checkout-7d9f", "checkout-5c4b"]);
         assert_eq!(
-            requests_query(&Preset::HttpServer.names(), "shop", &sets),
+            requests_query(&Preset::HttpServer.names(), "shop", &pods_pattern(&sets)),
             r#"sum by (pod, code) (http_requests_total{namespace="shop",pod=~"(checkout-7d9f|checkout-5c4b)-[a-z0-9]{5}"})"#
         );
         assert_eq!(
-            latency_query(&Preset::OpenTelemetry.names(), "shop", &sets[..1]),
+            latency_query(&Preset::OpenTelemetry.names(), "shop", &pods_pattern(&sets[..1])),
             r#"sum by (pod, le) (http_server_request_duration_seconds_bucket{namespace="shop",pod=~"(checkout-7d9f)-[a-z0-9]{5}"})"#
         );
     }
@@ -113,9 +126,11 @@ mod tests {
     #[test]
     fn every_built_query_parses() {
         for preset in Preset::ALL {
-            for sets in [names(&[]), names(&["a.b-7d9f"]), names(&[&"x".repeat(60), "web-1"])] {
+            let sets = [names(&[]), names(&["a.b-7d9f"]), names(&[&"x".repeat(60), "web-1"])];
+            let patterns = sets.iter().flat_map(|sets| [pods_pattern(sets), names_pattern(sets)]);
+            for pods in patterns.chain([ordinals_pattern("a.b")]) {
                 for query in
-                    [requests_query(&preset.names(), "shop", &sets), latency_query(&preset.names(), "shop", &sets)]
+                    [requests_query(&preset.names(), "shop", &pods), latency_query(&preset.names(), "shop", &pods)]
                 {
                     assert!(promql_parser::parser::parse(&query).is_ok(), "{query}");
                 }
@@ -150,6 +165,14 @@ mod tests {
         let pattern = pods_pattern(&names(&["a.b-7d9f"]));
         assert_eq!(pattern, "(a[.]b-7d9f)-[a-z0-9]{5}");
         assert!(!regex::Regex::new(&pattern).unwrap().is_match("axb-7d9f-abcde"));
+    }
+
+    #[test]
+    fn pods_without_a_set_in_their_name_are_matched_by_number_or_whole_name() {
+        let is_match = |pattern: &str, pod: &str| regex::Regex::new(&format!("^(?:{pattern})$")).unwrap().is_match(pod);
+        assert!(is_match(&ordinals_pattern("web"), "web-12") && !is_match(&ordinals_pattern("web"), "web-abcde"));
+        let two = names_pattern(&names(&["web-0", "web-1"]));
+        assert!(is_match(&two, "web-1") && !is_match(&two, "web-10") && !is_match(&names_pattern(&[]), ""));
     }
 
     #[test]

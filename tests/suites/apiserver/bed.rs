@@ -15,10 +15,14 @@ use snapback_tests::sample::Tools;
 use snapback_tests::{run_dir, tools};
 use tokio::sync::oneshot;
 
-/// A source that nobody serves: these tests are not about numbers. Many targets are bad here, each on purpose.
+use crate::numbers::Numbers;
+
+/// A source that nobody serves, since most tests are not about numbers, and one that is. Many targets are bad here, each
+/// on purpose.
 const CONFIG: &str = "apiVersion: config.snapback.dev/v1alpha1
 kind: OperatorConfig
-sources: [{name: main, url: \"http://127.0.0.1:9\", timeout: 1s}]
+defaultSource: main
+sources: [{name: main, url: \"http://127.0.0.1:9\", timeout: 1s}, {name: numbers, url: \"NUMBERS\"}]
 limits: {perCluster: 1000, fleetBrake: {targets: 1000}}
 ";
 
@@ -36,6 +40,7 @@ pub(crate) struct Bed {
     running: Mutex<Option<Running>>,
     pub(crate) client: Client,
     pub(crate) tools: Tools,
+    pub(crate) numbers: Numbers,
     runtime: tokio::runtime::Handle,
 }
 
@@ -67,8 +72,9 @@ impl Bed {
         })
         .await??;
         let operator = client_as(&cluster.kubeconfig, "system:serviceaccount:snapback-system:snapback").await?;
+        let (numbers, url) = Numbers::start().await?;
         let options = Options {
-            config: OperatorConfig::parse(CONFIG).map_err(anyhow::Error::msg)?,
+            config: OperatorConfig::parse(&CONFIG.replace("NUMBERS", &url)).map_err(anyhow::Error::msg)?,
             listen: ([127, 0, 0, 1], 0).into(),
             instance: None,
             clock: Arc::new(jiff::Timestamp::now),
@@ -81,6 +87,7 @@ impl Bed {
         Ok(Self {
             client: cluster.client.clone(),
             tools,
+            numbers,
             runtime: tokio::runtime::Handle::current(),
             running: Mutex::new(Some(Running { stop, operator, cluster })),
         })

@@ -10,7 +10,9 @@ mod handing_back;
 mod jobs;
 mod kinds;
 mod manifests;
+mod numbers;
 mod operator;
+mod workloads;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 41] = [
+const TESTS: [Test; 49] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -62,6 +64,14 @@ const TESTS: [Test; 41] = [
     ("when_the_job_before_the_undo_fails_nothing_is_undone", jobs::not_taken_back),
     ("without_the_right_to_create_jobs_it_is_said_how_to_get_it", jobs::no_right),
     ("a_crash_loop_is_undone_without_any_metrics_source", operator::crash_loop),
+    ("a_wedged_stateful_set_is_undone_and_unwedged", workloads::stateful_set),
+    ("stuck_pods_go_in_the_order_in_which_they_are_waited_for", workloads::many_stuck),
+    ("a_daemon_set_is_undone_from_the_copy", workloads::daemon_set),
+    ("numbers_of_a_stateful_sets_pods_are_told_apart_by_their_life", workloads::numbers),
+    ("a_partition_is_kept", workloads::partition),
+    ("with_on_delete_only_the_stuck_pod_is_replaced", workloads::on_delete),
+    ("the_controllers_leave_our_copies_alone", workloads::copies),
+    ("one_name_of_two_kinds_is_two_targets", workloads::kinds_apart),
 ];
 
 fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! From what users write to what the judgement may rely on: parse once, name the field that is wrong.
 
 mod check;
+mod kind;
 mod policy;
 mod probe;
 mod selector;

@@ -27,7 +27,9 @@ pub use rollback::{
     ApprovalDecision, ApprovalSpec, LimitSpec, ReleaseSpec, Rollback, RollbackSpec, RollbackTarget, RollbackVerify,
     TriggerSpec, TriggerType,
 };
-pub use rollback_status::{ActionStatus, FieldOwner, RestorationStatus, RollbackPhase, RollbackStatus, Timeline};
+pub use rollback_status::{
+    ActionStatus, DeletedPod, FieldOwner, RestorationStatus, RollbackPhase, RollbackStatus, Timeline,
+};
 pub use windows::{WindowKindName, WindowSpec};
 
 /// Label on a `Rollback`: the policy that decided it.

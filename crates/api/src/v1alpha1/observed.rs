@@ -14,11 +14,11 @@ pub struct RevisionStatus {
     /// Identity of the template: a hash of what it says, without what changes by itself (restarts, the hash label).
     #[schemars(length(max = 64))]
     pub fingerprint: String,
-    /// The ReplicaSet that runs it.
+    /// The ReplicaSet that runs it; of a StatefulSet or DaemonSet its ControllerRevision.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
     pub replica_set: String,
-    /// That ReplicaSet's UID.
+    /// The UID of that object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub replica_set_uid: String,
@@ -26,7 +26,8 @@ pub struct RevisionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 512)))]
     pub images: Vec<String>,
-    /// The ControllerRevision that keeps a copy of its template, so that it can be put back when its ReplicaSet is gone.
+    /// The ControllerRevision of ours that keeps a copy of its template, so that it can be put back when the workload's
+    /// own object of it is gone.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
     pub snapshot: String,

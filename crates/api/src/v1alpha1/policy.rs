@@ -42,7 +42,8 @@ pub struct RollbackPolicySpec {
     /// The one workload that is watched, in the policy's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetRef>,
-    /// All Deployments of the policy's namespace with these labels are watched.
+    /// All Deployments of the policy's namespace with these labels are watched. StatefulSets and DaemonSets are watched
+    /// by name only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelectorSpec>,
     /// Who acts: Automatic (Snapback), Approve (a person approves each rollback), Observe (nothing is changed, only
@@ -99,6 +100,10 @@ pub struct TargetRef {
 pub enum TargetKind {
     /// apps/v1 Deployment.
     Deployment,
+    /// apps/v1 StatefulSet.
+    StatefulSet,
+    /// apps/v1 DaemonSet.
+    DaemonSet,
 }
 
 /// Labels that choose workloads.
@@ -215,7 +220,7 @@ pub enum OnNoDataName {
 #[serde(rename_all = "camelCase")]
 pub struct RollbackRulesSpec {
     /// Fast raises maxSurge for the undo only, where that saves rounds, and puts it back: the good revision's pods come
-    /// all at once. Needs room for twice the pods. Default: Normal.
+    /// all at once. Needs room for twice the pods. For Deployments only. Default: Normal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<SpeedName>,
     /// What becomes of the ConfigMaps that the good revision ran with: Ignore, Warn (that they changed is told), Restore

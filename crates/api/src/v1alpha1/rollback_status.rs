@@ -34,7 +34,7 @@ pub struct RollbackStatus {
     /// When what happened.
     #[serde(default)]
     pub timeline: Timeline,
-    /// The good ReplicaSet's revision number when the undo was requested.
+    /// The good revision's number when the undo was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_at_request: Option<i64>,
     /// Who applied the template before the undo, the main one first; their fields are given back to them.
@@ -48,6 +48,10 @@ pub struct RollbackStatus {
     /// ConfigMaps of the good revision that have changed since it was known good. Absent: none has, or it was not looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<RestorationStatus>,
+    /// Stuck pods that were deleted after the undo, so that the good revision's could come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub deleted_pods: Vec<DeletedPod>,
     /// What the API server said when it last refused the undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
@@ -79,6 +83,17 @@ pub struct RestorationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub drifted: Vec<String>,
+}
+
+/// A pod that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct DeletedPod {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its UID.
+    #[schemars(length(max = 64))]
+    pub uid: String,
 }
 
 /// Where a Rollback stands.

@@ -7,6 +7,7 @@ use kube::{Resource, ResourceExt};
 use snapback_api::convert::{self, InvalidSpec};
 use snapback_api::v1alpha1::RollbackPolicy;
 use snapback_core::policy::{Policy, Rule};
+use snapback_core::workload::Kind;
 use snapback_prometheus::CompiledNames;
 
 use super::PolicyContext;
@@ -16,6 +17,8 @@ use crate::sampler::metric_names;
 pub(super) struct Guarded {
     /// The validated policy.
     pub(super) policy: Policy,
+    /// The kind of its targets.
+    pub(super) kind: Kind,
     /// What its metrics are called.
     pub(super) names: CompiledNames,
     /// Names of the targets that this policy judges, sorted.
@@ -28,7 +31,7 @@ pub(super) struct Guarded {
     pub(super) seen: BTreeMap<String, Seen>,
 }
 
-/// What the metadata watch shows of a Deployment.
+/// What the metadata watch shows of a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) uid: String,
@@ -37,7 +40,8 @@ pub(super) struct Seen {
 
 pub(super) fn guard(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Guarded, InvalidSpec> {
     let (validated, names) = understood(policy, ctx)?;
-    let seen = seen(policy, ctx);
+    let kind = kind(policy);
+    let seen = seen(policy, kind, ctx);
     let wanted = chosen(policy, &seen);
     let mut targets = Vec::new();
     let mut overridden = BTreeMap::new();
@@ -50,7 +54,7 @@ pub(super) fn guard(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Guar
     let absent = policy.spec.target_ref.as_ref().map(|target| target.name.clone());
     let absent = absent.filter(|name| !seen.contains_key(name));
     let seen = seen.into_iter().map(|(name, (seen, _))| (name, seen)).collect();
-    Ok(Guarded { policy: validated, names, targets, overridden, absent, seen })
+    Ok(Guarded { policy: validated, kind, names, targets, overridden, absent, seen })
 }
 
 /// Reads the spec as the schema cannot: relations between fields, names of sources, PromQL.
@@ -78,17 +82,18 @@ fn understood(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<(Policy, C
 
 type Labelled = BTreeMap<String, (Seen, BTreeMap<String, String>)>;
 
-fn seen(policy: &RollbackPolicy, ctx: &PolicyContext) -> Labelled {
-    let namespace = policy.namespace();
-    let in_namespace = ctx.shared.deployments.state_filter(|deployment| deployment.metadata.namespace == namespace);
+/// A policy without a name chooses Deployments by their labels.
+fn kind(policy: &RollbackPolicy) -> Kind {
+    policy.spec.target_ref.as_ref().map_or(Kind::Deployment, |target| target.kind.into())
+}
+
+fn seen(policy: &RollbackPolicy, kind: Kind, ctx: &PolicyContext) -> Labelled {
+    let in_namespace = ctx.shared.workloads.of(kind, policy.metadata.namespace.as_deref());
     in_namespace
         .into_iter()
-        .map(|deployment| {
-            let seen = Seen {
-                uid: deployment.uid().unwrap_or_default(),
-                generation: deployment.metadata.generation.unwrap_or_default(),
-            };
-            (deployment.name_any(), (seen, deployment.labels().clone()))
+        .map(|one| {
+            let seen = Seen { uid: one.uid.unwrap_or_default(), generation: one.generation.unwrap_or_default() };
+            (one.name.unwrap_or_default(), (seen, one.labels.unwrap_or_default()))
         })
         .collect()
 }
@@ -111,7 +116,7 @@ fn older_policy(policy: &RollbackPolicy, target: &str, ctx: &PolicyContext, seen
     others
         .iter()
         .filter_map(|other| other.0.as_ref().ok())
-        .filter(|other| other.uid() != policy.uid() && age(other) < own)
+        .filter(|other| other.uid() != policy.uid() && age(other) < own && kind(other) == kind(policy))
         .filter(|other| chosen(other, seen).iter().any(|name| name == target) && understood(other, ctx).is_ok())
         .min_by_key(|other| age(other))
         .map(ResourceExt::name_any)

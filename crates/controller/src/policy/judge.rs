@@ -11,7 +11,8 @@ use snapback_core::permission::{Permission, Request, permission};
 use snapback_core::policy::{ConfigMode, Policy, Rule, Severity};
 use snapback_core::readiness::Readiness;
 use snapback_core::watch::{self, Decision, RevisionRef, Target};
-use snapback_core::workload::Workload;
+use snapback_core::workload::{Kind, Workload};
+use snapback_prometheus::{ordinals_pattern, pods_pattern};
 
 use super::guard::Guarded;
 use super::order::{self, Ordered};
@@ -138,7 +139,8 @@ pub(super) async fn judge(
         checks.iter().map(|check| check_status(check, &asked)).collect()
     };
     let checks = steady(known, &state, checks);
-    let status = target_status(name, &state, &guarded.policy, live.workload.generation, checks, readiness);
+    let status =
+        target_status((guarded.kind, name), &state, &guarded.policy, live.workload.generation, checks, readiness);
     Ok(Judged { status: Some(status), uid: Some(state.uid.as_str().to_owned()), notices, next_look })
 }
 
@@ -203,6 +205,7 @@ fn wanted(
         target: name.to_owned(),
         source: policy.spec.metrics.as_ref().and_then(|metrics| metrics.source.clone()),
         names: guarded.names.clone(),
+        all_pods: all_pods(workload, name),
         new_sets,
         old_sets,
         since,
@@ -213,8 +216,22 @@ fn wanted(
     }
 }
 
-/// The ReplicaSets of the live revision, and those of the others that have pods or had them when all was well.
+/// A pattern of all pods of a workload whose pods' names do not tell their revision.
+pub(crate) fn all_pods(workload: &Workload, name: &str) -> Option<String> {
+    match workload.kind {
+        Kind::Deployment => None,
+        Kind::StatefulSet => Some(ordinals_pattern(name)),
+        Kind::DaemonSet => Some(pods_pattern(&[name.to_owned()])),
+    }
+}
+
+/// The ReplicaSets of the live revision, and those of the others that have pods or had them when all was well. Where
+/// there are no ReplicaSets: the pods of the live revision.
 pub(crate) fn sets(workload: &Workload, known_good: Option<&RevisionRef>) -> (Vec<String>, Vec<String>) {
+    if workload.kind != Kind::Deployment {
+        let new: BTreeSet<String> = workload.pods_of(&workload.live).map(|pod| pod.name.clone()).collect();
+        return (new.into_iter().collect(), Vec::new());
+    }
     let mut new = BTreeSet::new();
     let mut old = BTreeSet::new();
     for revision in &workload.revisions {

@@ -29,13 +29,14 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use snapback_api::v1alpha1::{RollbackPolicy, TargetStatus};
 use snapback_core::notice::Notice;
+use snapback_core::workload::Kind;
 
 use crate::context::Context;
 use crate::error::{Error, report};
 use crate::workload::{Observed, observe};
 use commit::Committed;
 use guard::Guarded;
-pub(crate) use judge::sets;
+pub(crate) use judge::{all_pods, sets};
 
 /// The policy controller's own context.
 pub struct PolicyContext {
@@ -75,7 +76,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
     let shared = &ctx.shared;
     let namespace = policy.namespace().unwrap_or_default();
     // Before the first list, every target would seem to be absent.
-    let _ = shared.deployments_listed.clone().wait_for(|listed| *listed).await;
+    shared.lists.workloads().await;
     let guarded = match guard::guard(policy, ctx) {
         Ok(guarded) => guarded,
         Err(invalid) => {
@@ -90,7 +91,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
     let mut next: Option<SignedDuration> = None;
     let mut failure = None;
     for name in &guarded.targets {
-        let known = known_target(policy, name);
+        let known = known_target(policy, guarded.kind, name);
         if guarded.policy.suspend && known.is_none_or(|known| known.rollback.is_none())
             || is_settled(policy, known, &guarded, name) && quarantine::released(shared, &namespace, known).is_empty()
         {
@@ -115,7 +116,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
     let conditions = summary::describe(policy, &committed);
     commit::status(shared, policy, &conditions).await?;
     for (notices, target) in told {
-        announce(shared, policy, &target, &notices).await;
+        announce(shared, policy, guarded.kind, &target, &notices).await;
     }
     if let Some(error) = failure {
         return Err(error);
@@ -134,7 +135,7 @@ async fn one_target(
 ) -> Result<judge::Judged, Error> {
     let shared = &ctx.shared;
     let namespace = policy.namespace().unwrap_or_default();
-    match observe(&shared.client, &namespace, name).await? {
+    match observe(&shared.client, &namespace, guarded.kind, name).await? {
         Observed::Absent => {
             shared.pod_watches.stop(&namespace, &policy.name_any(), name);
             Ok(judge::Judged::absent())
@@ -156,12 +157,12 @@ fn is_settled(policy: &RollbackPolicy, known: Option<&TargetStatus>, guarded: &G
         && seen.is_some_and(|seen| seen.uid == known.uid && Some(seen.generation) == known.observed_generation)
 }
 
-fn known_target<'a>(policy: &'a RollbackPolicy, name: &str) -> Option<&'a TargetStatus> {
-    policy.status.as_ref()?.targets.iter().find(|target| target.name == name)
+fn known_target<'a>(policy: &'a RollbackPolicy, kind: Kind, name: &str) -> Option<&'a TargetStatus> {
+    policy.status.as_ref()?.targets.iter().find(|target| target.name == name && Kind::from(target.kind) == kind)
 }
 
-async fn announce(shared: &Context, policy: &RollbackPolicy, target: &str, notices: &[Notice]) {
+async fn announce(shared: &Context, policy: &RollbackPolicy, kind: Kind, target: &str, notices: &[Notice]) {
     let (name, uid) = target.split_once('/').unwrap_or((target, ""));
-    let workload = crate::workload_reference(policy.namespace(), name, uid);
+    let workload = crate::workload_reference(policy.namespace(), kind, name, uid);
     shared.announcer.tell(notices, &[policy.object_ref(&()), workload]).await;
 }

@@ -9,8 +9,7 @@ use snapback_api::conditions::cut;
 use snapback_api::convert::probe_specs;
 use snapback_api::v1alpha1::{
     CheckStatus, ConfigModeName, LimitSpec, POLICY_LABEL, QuantileName, Rollback, RollbackJobs, RollbackPhase,
-    RollbackPolicy, RollbackSpec, RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TargetKind, TriggerSpec,
-    TriggerType,
+    RollbackPolicy, RollbackSpec, RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TriggerSpec, TriggerType,
 };
 use snapback_core::checks::{CheckResult, Verdict};
 use snapback_core::duration;
@@ -19,6 +18,7 @@ use snapback_core::permission::may_undo_again;
 use snapback_core::policy::{ConfigMode, Quantile, Rule};
 use snapback_core::rollback::{Acting, CONTENDED};
 use snapback_core::watch::Order;
+use snapback_core::workload::Kind;
 
 use super::guard::Guarded;
 use crate::context::Context;
@@ -100,14 +100,14 @@ pub(super) async fn place(
         }
         if let Some(last) = undone.last() {
             // That record ended after our look: what we saw may have been undone by it.
-            is_still_live(shared, &namespace, target, order).await?;
+            is_still_live(shared, &namespace, guarded.kind, target, order).await?;
             // The first of them was the decision, the others were for its coming back.
             let again: Vec<Timestamp> = undone.iter().skip(1).map(|record| record.spec.decided_at.0).collect();
             if !may_undo_again(&again, &shared.limits, order.decided) {
                 return Ok(Ordered::Contended(last.name_any()));
             }
         }
-        let on = RollbackTarget { kind: TargetKind::Deployment, name: target.to_owned(), uid: uid.to_owned() };
+        let on = RollbackTarget { kind: guarded.kind.into(), name: target.to_owned(), uid: uid.to_owned() };
         let rollback = rollback(policy, guarded, on, order, undone.last(), asked, &name);
         // Somebody else's of that name is a conflict: the next look adopts it.
         crate::timed("the Rollback", rollbacks.create(&PostParams::default(), &rollback)).await?;
@@ -116,8 +116,14 @@ pub(super) async fn place(
     Ok(Ordered::Contended(Rollback::name_for(target, uid, order.from.fingerprint.as_str(), MOST_EPISODES - 1)))
 }
 
-async fn is_still_live(shared: &Context, namespace: &str, target: &str, order: &Order) -> Result<(), Error> {
-    match observe(&shared.client, namespace, target).await? {
+async fn is_still_live(
+    shared: &Context,
+    namespace: &str,
+    kind: Kind,
+    target: &str,
+    order: &Order,
+) -> Result<(), Error> {
+    match observe(&shared.client, namespace, kind, target).await? {
         Observed::Live(live) if live.workload.live == order.from.fingerprint => Ok(()),
         _ => Err(Error::Conflict("the workload")),
     }

@@ -129,6 +129,9 @@ mod tests {
         assert!(may_share(&one, &other));
         other.spec.target_ref.as_mut().unwrap().name = "cart".to_owned();
         assert!(!may_share(&one, &other));
+        other.spec.target_ref.as_mut().unwrap().name = "checkout".to_owned();
+        other.spec.target_ref.as_mut().unwrap().kind = snapback_api::v1alpha1::TargetKind::StatefulSet;
+        assert!(!may_share(&one, &other), "one name of two kinds is two workloads");
         other.spec.target_ref = None;
         assert!(may_share(&one, &other));
     }

@@ -11,12 +11,14 @@ use crate::error::{Error, report};
 use crate::workload::{Live, configuration, preflight, snapshot, template_of};
 
 /// Keeps a copy of the known good template, unless there is one. That it fails is told, and stops nothing: while the
-/// ReplicaSet is there, the copy is not needed.
+/// revision's own object is there, the copy is not needed.
 pub(super) async fn keep_copy(shared: &Context, namespace: &str, name: &str, live: &Live, state: &mut Target) {
     let uid = state.uid.as_str().to_owned();
     let Some(good) = state.known_good.as_mut().filter(|good| good.snapshot.is_empty()) else { return };
     let Some(template) = template_of(live, &good.fingerprint) else { return };
-    match snapshot::keep(&shared.client, namespace, name, &uid, &good.fingerprint, &template).await {
+    match snapshot::keep(&shared.client, namespace, (live.workload.kind, name), &uid, &good.fingerprint, &template)
+        .await
+    {
         Ok(kept) => good.snapshot = kept,
         Err(error) => {
             tracing::warn!(namespace, name, "no copy of the known good template could be kept: {}", report(&error));

@@ -3,6 +3,8 @@
 use snapback_api::conditions::cut;
 use snapback_api::v1alpha1::{PhaseName, RollbackPolicy, Summary, TargetStatus, VerdictName};
 
+use snapback_core::workload::Kind;
+
 use super::commit::{Committed, Outline};
 use crate::status::revision_ref;
 
@@ -156,7 +158,8 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
 
 fn target_not_found(policy: &RollbackPolicy, name: &str) -> String {
     let namespace = policy.metadata.namespace.clone().unwrap_or_default();
-    format!("there is no Deployment {name:?} in namespace {namespace:?}; create it, or correct spec.targetRef.name")
+    let kind = policy.spec.target_ref.as_ref().map_or("workload", |target| Kind::from(target.kind).as_str());
+    format!("there is no {kind} {name:?} in namespace {namespace:?}; create it, or correct spec.targetRef.name")
 }
 
 fn phase_word(target: &TargetStatus) -> String {

@@ -8,7 +8,8 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use snapback_api::conditions::{Said, clear, cut, set};
 use snapback_api::v1alpha1::{
-    ActionStatus, FieldOwner, JobStatus, RestorationStatus, Rollback, RollbackPhase, RollbackStatus, Timeline,
+    ActionStatus, DeletedPod, FieldOwner, JobStatus, RestorationStatus, Rollback, RollbackPhase, RollbackStatus,
+    Timeline,
 };
 use snapback_core::checks::CheckResult;
 use snapback_core::configuration::Restoration;
@@ -117,6 +118,11 @@ fn next(
             .map(|config| RestorationStatus { restored: config.restored.clone(), drifted: config.drifted.clone() }),
         migration: progress.migration.as_ref().map(job),
         helm: progress.helm.as_ref().map(job),
+        deleted_pods: progress
+            .deleted
+            .iter()
+            .map(|pod| DeletedPod { name: pod.name.clone(), uid: pod.uid.as_str().to_owned() })
+            .collect(),
         refusal: progress.refused.as_deref().map(|why| cut(why, 512)),
         actions,
         checks: match checks {

@@ -8,12 +8,12 @@ use snapback_api::v1alpha1::{
 };
 use snapback_core::configuration::Restoration;
 use snapback_core::duration;
-use snapback_core::ids::WorkloadUid;
+use snapback_core::ids::{PodUid, WorkloadUid};
 use snapback_core::jobs::{Purpose, job_name};
 use snapback_core::ownership::Owner;
 use snapback_core::policy::ConfigMode;
 use snapback_core::rollback::{
-    Act, Approval, JobRun, Order, Phase, PlannedJob, PlannedJobs, Progress, Step, amount_from_text,
+    Act, Approval, JobRun, Order, Phase, PlannedJob, PlannedJobs, Progress, Step, Stuck, amount_from_text,
 };
 
 use super::read;
@@ -66,6 +66,11 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         surge_restored: read(times.surge_restored_at.as_ref()),
         handed_back: read(times.handed_back_at.as_ref()),
         refused: status.refusal.clone(),
+        deleted: status
+            .deleted_pods
+            .iter()
+            .map(|pod| Stuck { name: pod.name.clone(), uid: PodUid::new(pod.uid.clone()) })
+            .collect(),
         undo_accepted: read(times.undo_accepted_at.as_ref()),
         rolled_out: read(times.rolled_out_at.as_ref()),
         recovered: read(times.recovered_at.as_ref()),

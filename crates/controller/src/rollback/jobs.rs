@@ -111,10 +111,11 @@ pub(super) async fn follow(ctx: &Context, rollback: &Rollback) -> Result<Action,
     let Ok((order, progress)) = guard::guard(rollback) else { return Ok(Action::await_change()) };
     let Some(run) = progress.helm.clone() else { return Ok(Action::await_change()) };
     let namespace = rollback.namespace().unwrap_or_default();
-    let live = match observe(&ctx.client, &namespace, &rollback.spec.target.name).await? {
-        Observed::Live(live) => Some(live),
-        Observed::Absent => None,
-    };
+    let live =
+        match observe(&ctx.client, &namespace, rollback.spec.target.kind.into(), &rollback.spec.target.name).await? {
+            Observed::Live(live) => Some(live),
+            Observed::Absent => None,
+        };
     let workload = live.as_ref().map(|live| &live.workload);
     let looked = look_at(ctx, rollback, Some(&run)).await;
     let (mut run, is_due) = after_the_end(&order, run, workload, looked.as_ref(), ctx.now());

@@ -10,7 +10,7 @@ use snapback_core::rollback::{Limit, Order, Verification, judge_answers, verify}
 use snapback_core::workload::Workload;
 
 use crate::context::Context;
-use crate::policy::sets;
+use crate::policy::{all_pods, sets};
 use crate::sampler::{Wanted, WatchKey, metric_names};
 
 /// What the checks say of the good revision since it was rolled out, and what its pods answer now.
@@ -62,6 +62,7 @@ async fn by_limits(
         target: rollback.spec.target.name.clone(),
         source: spec.metrics.as_ref().and_then(|metrics| metrics.source.clone()),
         names,
+        all_pods: all_pods(workload, &rollback.spec.target.name),
         new_sets,
         old_sets,
         since,

@@ -7,7 +7,7 @@
 //!          good revision
 //! decide   core::rollback::step                           pure
 //! commit   write the status: that the undo is requested   I/O, before acting
-//! act      the one guarded patch, or a Job around it      I/O
+//! act      the one guarded patch, or what goes with it    I/O
 //! commit   write what became of it                        I/O
 //! announce Events and metrics                             I/O, best effort
 //! ```
@@ -38,8 +38,8 @@ use snapback_core::rollback::{
 use snapback_core::workload::Workload;
 
 use crate::context::Context;
-use crate::error::Error;
-use crate::workload::{self, HandedBack, Live, Observed, Undone, hand_back, observe, restore_surge, undo};
+use crate::error::{Error, report};
+use crate::workload::{self, HandedBack, Live, Observed, Undone, delete_pod, hand_back, observe, restore_surge, undo};
 
 /// One reconcile of one `Rollback`.
 pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -81,10 +81,11 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
         }
     };
     let namespace = rollback.namespace().unwrap_or_default();
-    let live = match observe(&ctx.client, &namespace, &rollback.spec.target.name).await? {
-        Observed::Live(live) => Some(live),
-        Observed::Absent => None,
-    };
+    let live =
+        match observe(&ctx.client, &namespace, rollback.spec.target.kind.into(), &rollback.spec.target.name).await? {
+            Observed::Live(live) => Some(live),
+            Observed::Absent => None,
+        };
     let workload = live.as_ref().map(|live| &live.workload);
     let verifying = progress.phase == Some(Phase::Verifying);
     let measured = match (workload, progress.rolled_out) {
@@ -127,6 +128,12 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
                 written = commit::status(ctx, &written, &next, &checks).await?;
             }
             Err(why) => tracing::warn!(namespace, name, "maxSurge could not be put back yet: {why}"),
+        }
+    }
+    if let (Act::DeletePod, Some(workload), Some(pod)) = (next.act, workload, next.progress.deleted.last()) {
+        match delete_pod(&ctx.client, &namespace, workload, pod).await {
+            Ok(()) | Err(Error::Conflict(_)) => next.next_look = Some(jiff::SignedDuration::from_secs(1)),
+            Err(error) => tracing::warn!(namespace, pod = pod.name, "a stuck pod was not deleted: {}", report(&error)),
         }
     }
     if next.act == Act::HandBack {
@@ -179,7 +186,8 @@ async fn give_back(ctx: &Context, rollback: &Rollback, order: &Order, next: Step
     let namespace = rollback.namespace().unwrap_or_default();
     let name = &rollback.spec.target.name;
     let owners = &next.progress.owners;
-    match hand_back(&ctx.client, &namespace, name, order.uid.as_str(), &order.to.fingerprint, owners).await {
+    let target = (rollback.spec.target.kind.into(), name.as_str());
+    match hand_back(&ctx.client, &namespace, target, order.uid.as_str(), &order.to.fingerprint, owners).await {
         HandedBack::Done => handed_back(next, ctx.now()),
         HandedBack::NotYet(why) => {
             tracing::warn!(namespace, name, "the fields of the template could not be given back yet: {why}");
@@ -206,7 +214,8 @@ async fn told(
         ctx.metrics.ended(phase.as_str());
     }
     let uid = workload.map_or(order.uid.as_str(), |workload| workload.uid.as_str());
-    let target = crate::workload_reference(rollback.namespace(), &rollback.spec.target.name, uid);
+    let kind = rollback.spec.target.kind.into();
+    let target = crate::workload_reference(rollback.namespace(), kind, &rollback.spec.target.name, uid);
     ctx.announcer.tell(&next.notices, &[written.object_ref(&()), target]).await;
 }
 

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex};
 use jiff::{SignedDuration, Timestamp};
 use snapback_core::sample::{Answer, Missing, PodSeries, Point};
 use snapback_prometheus::{
-    CompiledNames, Source, Values, latencies, latency_query, pods_pattern, render, requests, requests_query, to_points,
+    CompiledNames, Source, Values, latencies, latency_query, names_pattern, pods_pattern, render, requests,
+    requests_query, to_points,
 };
 
 /// What is wanted for one target at one instant.
@@ -32,6 +33,8 @@ pub struct Wanted {
     pub source: Option<String>,
     /// What metrics are called.
     pub names: CompiledNames,
+    /// A pattern of all the target's pods, where their names do not tell their revision; `new_sets` holds pods then.
+    pub all_pods: Option<String>,
     /// ReplicaSets of the judged revision.
     pub new_sets: Vec<String>,
     /// ReplicaSets of the other revisions that had pods.
@@ -176,11 +179,15 @@ impl Sampler {
         let old_sets: Vec<String> = kept.old_sets.iter().cloned().collect();
         let new_sets: Vec<String> = kept.new_sets.iter().cloned().collect();
         let all_sets: Vec<String> = old_sets.iter().chain(&new_sets).cloned().collect();
+        let (all, old, new) = match &wanted.all_pods {
+            None => (pods_pattern(&all_sets), pods_pattern(&old_sets), pods_pattern(&new_sets)),
+            Some(all) => (all.clone(), all.clone(), names_pattern(&new_sets)),
+        };
         let source = self.source(wanted.source.as_deref());
         let mut asked = BTreeMap::new();
 
         if wanted.requests {
-            let promql = requests_query(wanted.names.names(), &wanted.namespace, &all_sets);
+            let promql = requests_query(wanted.names.names(), &wanted.namespace, &all);
             if let Some((start, end)) = kept.requests.due(&grid) {
                 let answer = match &source {
                     Ok(source) => {
@@ -194,7 +201,7 @@ impl Sampler {
             asked.insert("requests".to_owned(), promql);
         }
         if wanted.latencies {
-            let promql = latency_query(wanted.names.names(), &wanted.namespace, &all_sets);
+            let promql = latency_query(wanted.names.names(), &wanted.namespace, &all);
             if let Some((start, end)) = kept.latencies.due(&grid) {
                 let answer = match &source {
                     Ok(source) => {
@@ -208,20 +215,19 @@ impl Sampler {
             asked.insert("latencies".to_owned(), promql);
         }
         for (check, promql) in &wanted.queries {
-            let text = |sets: &[String]| {
-                let pods = pods_pattern(sets);
-                let values = Values { namespace: &wanted.namespace, target: &wanted.target, pods: &pods };
+            let text = |pods: &str| {
+                let values = Values { namespace: &wanted.namespace, target: &wanted.target, pods };
                 render(promql, &values).map_err(|error| Missing::BadQuery(error.to_string()))
             };
             let track = kept.queries.entry(check.clone()).or_default();
             if let Some((start, end)) = track.due(&grid) {
-                let answer = match (&source, &text(&old_sets), &text(&new_sets)) {
+                let answer = match (&source, &text(&old), &text(&new)) {
                     (Ok(source), Ok(before), Ok(after)) => ask_own(source, (before, after), wanted, start, end).await,
                     (Err(missing), ..) | (_, Err(missing), _) | (_, _, Err(missing)) => Err(missing.clone()),
                 };
                 track.note(end, answer, std::iter::Extend::extend);
             }
-            asked.insert(check.clone(), text(&new_sets).unwrap_or_else(|_| promql.clone()));
+            asked.insert(check.clone(), text(&new).unwrap_or_else(|_| promql.clone()));
         }
 
         let samples = Samples {
@@ -252,8 +258,10 @@ impl Sampler {
         let more_new = grown(&mut kept.new_sets, &wanted.new_sets);
         if more_old || more_new {
             // Other pods belong to the question now: ask for the whole stretch again.
-            (kept.requests, kept.latencies) = (Track::default(), Track::default());
             kept.queries.clear();
+        }
+        if (more_old || more_new) && wanted.all_pods.is_none() {
+            (kept.requests, kept.latencies) = (Track::default(), Track::default());
         }
         kept
     }

@@ -1,19 +1,18 @@
 //! Targets.
 
 use snapback_api::conditions::cut;
-use snapback_api::v1alpha1::{
-    CheckStatus, PhaseName, QuarantinedStatus, ReadinessStatus, RolloutStatus, TargetKind, TargetStatus,
-};
+use snapback_api::v1alpha1::{CheckStatus, PhaseName, QuarantinedStatus, ReadinessStatus, RolloutStatus, TargetStatus};
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::WorkloadUid;
 use snapback_core::policy::Policy;
 use snapback_core::watch::{Phase, Quarantined, Rollout, Standing, Target};
+use snapback_core::workload::Kind;
 
 use super::{revision_ref, revision_status, stored};
 
 /// As stored.
 pub(crate) fn target_status(
-    name: &str,
+    (kind, name): (Kind, &str),
     target: &Target,
     policy: &Policy,
     generation: i64,
@@ -27,7 +26,7 @@ pub(crate) fn target_status(
         soak_ends_at: rollout.completed.and_then(|at| at.checked_add(policy.soak.duration).ok()).map(stored),
     });
     TargetStatus {
-        kind: TargetKind::Deployment,
+        kind: kind.into(),
         name: name.to_owned(),
         uid: target.uid.as_str().to_owned(),
         phase: phase_name(target.phase),

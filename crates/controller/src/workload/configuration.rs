@@ -63,7 +63,7 @@ pub async fn keep(
                 labels: Some(BTreeMap::from([(TARGET_LABEL.to_owned(), label.clone())])),
                 owner_references: Some(vec![OwnerReference {
                     api_version: "apps/v1".to_owned(),
-                    kind: "Deployment".to_owned(),
+                    kind: live.workload.kind.as_str().to_owned(),
                     name: target.to_owned(),
                     uid: uid.to_owned(),
                     ..OwnerReference::default()

@@ -1,17 +1,17 @@
 //! Giving the fields of an undone template back to those who applied them.
 
 use json_patch::{Patch as Operations, PatchOperation, ReplaceOperation, TestOperation, jsonptr::PointerBuf};
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use kube::{Api, Client};
+use kube::Client;
+use kube::api::{Patch, PatchParams};
 use serde_json::Value;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ownership::{LAST_APPLIED, Owner, handed_back, last_applied};
+use snapback_core::workload::Kind;
 
 use super::observe::REQUEST_TIMEOUT;
 use crate::FIELD_MANAGER;
 
-/// How often a lost race is run again at once: the status of a Deployment changes often while it rolls out.
+/// How often a lost race is run again at once: the status of a workload changes often while it rolls out.
 const TRIES: usize = 8;
 
 /// How it went.
@@ -29,16 +29,15 @@ pub enum HandedBack {
 pub async fn hand_back(
     client: &Client,
     namespace: &str,
-    name: &str,
+    (kind, name): (Kind, &str),
     uid: &str,
     good: &Fingerprint,
     former: &[Owner],
 ) -> HandedBack {
-    let deployments: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Deployment>(&()));
+    let workloads = super::raw_api(client, namespace, kind);
     let mut lost = String::new();
     for _ in 0..TRIES {
-        let live = match tokio::time::timeout(REQUEST_TIMEOUT, deployments.get(name)).await {
+        let live = match tokio::time::timeout(REQUEST_TIMEOUT, workloads.get(name)).await {
             Ok(Ok(live)) => serde_json::to_value(live).unwrap_or_default(),
             Ok(Err(error)) => return HandedBack::NotYet(crate::error::report(&error)),
             Err(_) => return HandedBack::NotYet(format!("no answer within {REQUEST_TIMEOUT:?}")),
@@ -50,7 +49,7 @@ pub async fn hand_back(
         let Some((manager, operations)) = operations(&live, former) else { return HandedBack::Done };
         let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
         let patch = Patch::Json::<()>(Operations(operations));
-        match tokio::time::timeout(REQUEST_TIMEOUT, deployments.patch(name, &params, &patch)).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, workloads.patch(name, &params, &patch)).await {
             Ok(Ok(_)) => return HandedBack::Done,
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => lost.clone_from(&status.message),
             Ok(Err(error)) => return HandedBack::NotYet(crate::error::report(&error)),

@@ -1,5 +1,6 @@
-//! One live look at a Deployment and what it owns. Never from a cache: what is undone must be what was judged.
+//! One live look at a workload and what it owns. Never from a cache: what is undone must be what was judged.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,12 +12,12 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
-use snapback_core::ownership;
+use snapback_core::ownership::{self, Owner};
 use snapback_core::rollback::RollingUpdate;
-use snapback_core::workload::{HelmRelease, MIGRATION, MIGRATION_JOB, MODE, Revision, Said, Workload};
+use snapback_core::workload::{HelmRelease, Kind, MIGRATION, MIGRATION_JOB, MODE, Replacing, Revision, Said, Workload};
 use thiserror::Error;
 
-use super::pods;
+use super::{controller_revisions, pods};
 
 /// Longest wait for one request to the API server.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,14 +49,14 @@ pub enum ObserveError {
     },
 }
 
-/// A live Deployment: the facts for judging, and the raw JSON for acting.
+/// A live workload: the facts for judging, and the raw JSON for acting.
 #[derive(Debug, Clone)]
 pub struct Live {
     /// The facts.
     pub workload: Workload,
     /// Raw `spec.template`, exactly as read.
     pub template: Value,
-    /// Raw templates of the owned ReplicaSets, by UID.
+    /// Raw templates of its revisions, by the UID of their object.
     pub templates: Vec<(ReplicaSetUid, Value)>,
     /// Its pods.
     pub selector: Selector,
@@ -64,19 +65,21 @@ pub struct Live {
 /// What was found.
 #[derive(Debug, Clone)]
 pub enum Observed {
-    /// The Deployment lives.
+    /// The workload lives.
     Live(Box<Live>),
     /// There is none of that name.
     Absent,
 }
 
-/// Reads a Deployment, its ReplicaSets and their pods.
-pub async fn observe(client: &Client, namespace: &str, name: &str) -> Result<Observed, ObserveError> {
-    let deployments: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Deployment>(&()));
-    let Some(raw) = timed("the Deployment", deployments.get_opt(name)).await? else {
+/// Reads a workload, its revisions and their pods.
+pub async fn observe(client: &Client, namespace: &str, kind: Kind, name: &str) -> Result<Observed, ObserveError> {
+    let workloads = super::raw_api(client, namespace, kind);
+    let Some(raw) = timed("the workload", workloads.get_opt(name)).await? else {
         return Ok(Observed::Absent);
     };
+    if kind != Kind::Deployment {
+        return controller_revisions::observe(client, namespace, kind, raw).await;
+    }
     let raw = serde_json::to_value(raw).map_err(|error| shape("the Deployment", &error))?;
     let typed: Deployment = serde_json::from_value(raw.clone()).map_err(|error| shape("the Deployment", &error))?;
     let template = raw.pointer("/spec/template").cloned().unwrap_or_default();
@@ -106,15 +109,14 @@ pub async fn observe(client: &Client, namespace: &str, name: &str) -> Result<Obs
         revisions.push(revision);
     }
     let pods = pods.items.iter().filter_map(pods::facts).collect();
-    let managed_fields = raw.pointer("/metadata/managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
-    let workload = workload(&typed, &template, &managed_fields, uid, revisions, pods);
+    let workload = workload(&typed, &template, owners(&raw), uid, revisions, pods);
     Ok(Observed::Live(Box::new(Live { workload, template, templates, selector })))
 }
 
 fn workload(
     typed: &Deployment,
     template: &Value,
-    managed_fields: &[Value],
+    owners: Vec<Owner>,
     uid: String,
     revisions: Vec<Revision>,
     pods: Vec<snapback_core::workload::PodFacts>,
@@ -125,6 +127,7 @@ fn workload(
         condition.type_ == "Progressing" && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
     });
     Workload {
+        kind: Kind::Deployment,
         uid: WorkloadUid::new(uid),
         generation: typed.metadata.generation.unwrap_or_default(),
         observed_generation: status.observed_generation.unwrap_or_default(),
@@ -138,11 +141,18 @@ fn workload(
         progress_deadline_exceeded: exceeded.and_then(|condition| condition.last_update_time).map(|time| time.0),
         revisions,
         pods,
-        owners: ownership::owners(managed_fields, crate::FIELD_MANAGER),
-        helm_release: helm_release(typed),
+        owners,
+        helm_release: helm_release(typed.annotations()),
         rolling: rolling(typed),
-        said: said(typed, template),
+        replacing: Replacing::default(),
+        said: said(typed.annotations(), template),
     }
+}
+
+/// Who applied the live template.
+pub(super) fn owners(raw: &Value) -> Vec<Owner> {
+    let managed_fields = raw.pointer("/metadata/managedFields").and_then(Value::as_array);
+    ownership::owners(managed_fields.map(Vec::as_slice).unwrap_or_default(), crate::FIELD_MANAGER)
 }
 
 fn rolling(typed: &Deployment) -> Option<RollingUpdate> {
@@ -151,14 +161,14 @@ fn rolling(typed: &Deployment) -> Option<RollingUpdate> {
     Some(RollingUpdate { max_surge: amount("maxSurge")?, max_unavailable: amount("maxUnavailable")? })
 }
 
-fn said(typed: &Deployment, template: &Value) -> Said {
+pub(super) fn said(annotations: &BTreeMap<String, String>, template: &Value) -> Said {
     let annotation = |key: &str| template["metadata"]["annotations"][key].as_str();
-    Said::read(typed.annotations().get(MODE).map(String::as_str), annotation(MIGRATION))
+    Said::read(annotations.get(MODE).map(String::as_str), annotation(MIGRATION))
         .with_migration_job(annotation(MIGRATION_JOB))
 }
 
-fn helm_release(typed: &Deployment) -> Option<HelmRelease> {
-    let annotation = |key: &str| typed.annotations().get(key);
+pub(super) fn helm_release(annotations: &BTreeMap<String, String>) -> Option<HelmRelease> {
+    let annotation = |key: &str| annotations.get(key);
     HelmRelease::read(annotation("meta.helm.sh/release-name")?, annotation("meta.helm.sh/release-namespace")?)
 }
 
@@ -185,11 +195,11 @@ fn images(template: &PodTemplateSpec) -> Vec<String> {
     containers.filter_map(|container| container.image.clone()).take(16).collect()
 }
 
-fn shape(what: &'static str, problem: &dyn std::fmt::Display) -> ObserveError {
+pub(super) fn shape(what: &'static str, problem: &dyn std::fmt::Display) -> ObserveError {
     ObserveError::Shape { what, problem: problem.to_string() }
 }
 
-async fn timed<T>(
+pub(super) async fn timed<T>(
     what: &'static str,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ObserveError> {

@@ -1,11 +1,12 @@
 //! From a pod to its facts.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use kube::ResourceExt;
 use snapback_core::ids::{PodUid, ReplicaSetUid};
 use snapback_core::workload::{Container, Ended, Failure, PodFacts};
 
-/// The facts of a pod that a ReplicaSet controls.
+/// The facts of a pod that somebody controls. Its owner is that controller; who knows of a closer one puts it there.
 pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
     let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
     let status = pod.status.clone().unwrap_or_default();
@@ -25,6 +26,8 @@ pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
         owner: ReplicaSetUid::new(owner.uid.clone()),
         // Of two address families the main one, as the kubelet's probes take it.
         ip: status.pod_ip.as_deref().and_then(|ip| ip.parse().ok()),
+        version: pod.resource_version().unwrap_or_default(),
+        created: pod.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         ready: condition("Ready", "True"),
         leaving: pod.metadata.deletion_timestamp.is_some() || node_took_it || condition("DisruptionTarget", "True"),
         unschedulable,

@@ -29,7 +29,7 @@ pub async fn preflight(
     config: ConfigMode,
 ) -> Readiness {
     let Some((template, _)) = super::put_back(client, namespace, live, good, config).await else {
-        return Readiness::gone(good);
+        return Readiness::gone(good, live.workload.kind);
     };
     let mut missing = Vec::new();
     for reference in references(&template).into_iter().take(MOST_REFERENCES) {

@@ -1,6 +1,6 @@
-//! A copy of the known good template, so that `revisionHistoryLimit` and pruned ReplicaSets do not matter.
+//! A copy of the known good template, so that `revisionHistoryLimit` and pruned revisions do not matter.
 //!
-//! It is a ControllerRevision, Kubernetes' own kind for this, owned by the Deployment and so deleted with it. One a
+//! It is a ControllerRevision, Kubernetes' own kind for this, owned by the workload and so deleted with it. One a
 //! target: an older one goes when a newer one is kept.
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::TARGET_LABEL;
 use snapback_core::fingerprint::Fingerprint;
+use snapback_core::workload::Kind;
 
 use crate::error::Error;
 
@@ -25,7 +26,7 @@ pub fn name(target: &str, uid: &str, fingerprint: &Fingerprint) -> String {
 pub async fn keep(
     client: &Client,
     namespace: &str,
-    target: &str,
+    (kind, target): (Kind, &str),
     uid: &str,
     fingerprint: &Fingerprint,
     template: &Value,
@@ -38,10 +39,11 @@ pub async fn keep(
             name: Some(name.clone()),
             namespace: Some(namespace.to_owned()),
             labels: Some([(TARGET_LABEL.to_owned(), label.clone())].into()),
-            // Not as a controller: those of StatefulSets look for revisions that they control.
+            // Not as a controller, and above without the labels of the pods: the controllers of StatefulSets and
+            // DaemonSets take what has those for their own history, and prune it.
             owner_references: Some(vec![OwnerReference {
                 api_version: "apps/v1".to_owned(),
-                kind: "Deployment".to_owned(),
+                kind: kind.as_str().to_owned(),
                 name: target.to_owned(),
                 uid: uid.to_owned(),
                 ..OwnerReference::default()

@@ -1,9 +1,8 @@
 //! The one change we make to a workload.
 
 use json_patch::{Patch as Operations, PatchOperation, ReplaceOperation, TestOperation, jsonptr::PointerBuf};
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use kube::{Api, Client};
+use kube::Client;
+use kube::api::{Patch, PatchParams};
 use serde_json::Value;
 use snapback_core::configuration::Restoration;
 use snapback_core::fingerprint::{Fingerprint, without_hash_label};
@@ -29,7 +28,7 @@ pub enum Undone {
     Unknown(String),
 }
 
-/// Puts `template` into the Deployment, provided that it is the very Deployment and the very template that `live` read.
+/// Puts `template` into the workload, provided that it is the very workload and the very template that `live` read.
 /// With `surge`, the workload's own `maxSurge`, that is raised as well. A dry run goes through admission and quota, and changes nothing.
 ///
 /// The template is the good revision's as [`put_back`] gives it, raw: typed objects would drop fields that are newer
@@ -58,11 +57,10 @@ pub async fn undo(
         operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value: original.clone() }));
         operations.push(PatchOperation::Replace(ReplaceOperation { path, value: raised }));
     }
-    let deployments: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Deployment>(&()));
+    let workloads = super::raw_api(client, namespace, live.workload.kind);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run, ..PatchParams::default() };
     let patch = Patch::Json::<()>(Operations(operations));
-    match tokio::time::timeout(REQUEST_TIMEOUT, deployments.patch(name, &params, &patch)).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, workloads.patch(name, &params, &patch)).await {
         Ok(Ok(_)) => Undone::Accepted,
         // A failed `test` is a 422 without causes; admission refuses with a message of its own.
         Ok(Err(kube::Error::Api(status))) if status.code == 422 && status.message.contains("rejected our request") => {
@@ -90,7 +88,7 @@ pub async fn put_back(
     Some(configuration::restored(client, namespace, &template, known, config == ConfigMode::Restore).await)
 }
 
-/// The raw template of a revision, less the hash label: that of its ReplicaSet, else the copy that was kept.
+/// The raw template of a revision, less the hash label: that of its own object, else the copy that was kept.
 async fn good_template(client: &Client, namespace: &str, live: &Live, good: &RevisionRef) -> Option<Value> {
     if let Some(template) = template_of(live, &good.fingerprint) {
         return Some(template);
@@ -101,7 +99,7 @@ async fn good_template(client: &Client, namespace: &str, live: &Live, good: &Rev
     snapshot::read(client, namespace, &good.snapshot, &good.fingerprint).await
 }
 
-/// The raw template of a revision that is live or has a ReplicaSet.
+/// The raw template of a revision that is live or that there is an object of.
 pub fn template_of(live: &Live, fingerprint: &Fingerprint) -> Option<Value> {
     if live.workload.live == *fingerprint {
         return Some(live.template.clone());

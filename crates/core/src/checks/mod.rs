@@ -21,7 +21,7 @@ use crate::analysis::Reading;
 use crate::fingerprint::Fingerprint;
 use crate::policy::{Analysis, Check, Rule};
 use crate::sample::{Answer, PodSeries, Point, Side, Window};
-use crate::workload::Workload;
+use crate::workload::{Kind, Workload};
 
 /// Everything that checks are judged by, at one instant.
 #[derive(Debug, Clone)]
@@ -76,12 +76,15 @@ pub(crate) struct Readings {
 
 fn spans(answer: &Answer<Vec<PodSeries>>, measured: &Measured<'_>) -> Answer<span::Spans> {
     let series = answer.as_ref().map_err(Clone::clone)?;
-    let windows: Vec<Window> = crate::sample::windows(series, |pod| side_of(measured, pod));
+    let windows: Vec<Window> = crate::sample::windows(series, |pod, at| side_of(measured, pod, at));
     Ok(span::close(&windows, measured.since, measured.minimum_requests))
 }
 
 /// Whose pod a name is: by the ReplicaSet whose name it starts with, since pods of the past are asked about too.
-fn side_of(measured: &Measured<'_>, pod: &str) -> Option<Side> {
+fn side_of(measured: &Measured<'_>, pod: &str, at: Timestamp) -> Option<Side> {
+    if measured.workload.kind != Kind::Deployment {
+        return side_by_life(measured, pod, at);
+    }
     let owner = measured
         .workload
         .revisions
@@ -89,6 +92,17 @@ fn side_of(measured: &Measured<'_>, pod: &str) -> Option<Side> {
         .filter(|revision| made_by(&revision.name, pod))
         .max_by_key(|revision| revision.name.len())?;
     Some(if owner.fingerprint == *measured.revision { Side::New } else { Side::Old })
+}
+
+/// The names of a StatefulSet's or DaemonSet's pods say nothing of their revision: the pods that live do, from their
+/// start on. Before the rollout began every pod was an old one; what came and went since is nobody's.
+fn side_by_life(measured: &Measured<'_>, name: &str, at: Timestamp) -> Option<Side> {
+    let new = measured.workload.pods_of(measured.revision).find(|pod| pod.name == name);
+    if new.is_some_and(|pod| at > pod.created) {
+        return Some(Side::New);
+    }
+    let is_old = at <= measured.since || measured.workload.pods_not_of(measured.revision).any(|pod| pod.name == name);
+    is_old.then_some(Side::Old)
 }
 
 /// Whether a ReplicaSet of this name could have made a pod of that name. Kubernetes cuts the base to 58 characters and

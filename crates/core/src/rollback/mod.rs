@@ -13,6 +13,7 @@ mod jobs;
 mod probe;
 mod step;
 mod surge;
+mod unwedge;
 mod verify;
 
 pub use jobs::{
@@ -22,6 +23,7 @@ pub use jobs::{
 pub use probe::{Answer, LONGEST_PATH, Probe, Reply, Scheme, asked, is_path, judge_answers};
 pub use step::{Act, Step, WHO, handed_back, step, surge_restored, undo_accepted, undo_refused};
 pub use surge::{RAISED, RollingUpdate, amount_from_text, amount_to_text};
+pub use unwedge::{MOST_DELETED, Stuck};
 pub use verify::{Limit, Verification, verify};
 
 use jiff::{SignedDuration, Timestamp};
@@ -136,7 +138,7 @@ pub struct Progress {
     pub helm: Option<JobRun>,
     /// When the undo was about to be sent. Committed before it is.
     pub undo_requested: Option<Timestamp>,
-    /// The good ReplicaSet's revision number at that time: it rises when the undo is accepted, so a step after a crash
+    /// The good revision's number at that time: it rises when the undo is accepted, so a step after a crash
     /// can tell "not sent" from "sent, and put back by somebody".
     pub number_at_request: Option<i64>,
     /// Who owned the template's fields before the undo; noted with the request, for the hand-back.
@@ -153,6 +155,8 @@ pub struct Progress {
     pub refused: Option<String>,
     /// When the API server had accepted the undo.
     pub undo_accepted: Option<Timestamp>,
+    /// Stuck pods that were deleted after it; noted before they are.
+    pub deleted: Vec<Stuck>,
     /// When the good revision was rolled out.
     pub rolled_out: Option<Timestamp>,
     /// Since when the checks are back inside their limits.

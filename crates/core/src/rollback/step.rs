@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::unwedge;
 use super::verify::{Verification, Verified, judge};
 use crate::configuration::Restoration;
 
@@ -30,6 +31,8 @@ pub enum Act {
     HandBack,
     /// Create a Job. Only after `progress` was committed.
     RunJob(Purpose),
+    /// Delete the last of `progress.deleted`, provided that it is as it was at this look.
+    DeletePod,
 }
 
 /// What a step says.
@@ -176,7 +179,8 @@ fn advance(
         None => wait_for_pods(next, order, workload, now),
         Some(since) => verifying(next, order, workload, verification, since, now),
     };
-    if is_owed(&next.progress) {
+    // A hand-back that fails must not keep the pods away.
+    if is_owed(&next.progress) && next.act == Act::Nothing {
         next.act = Act::HandBack;
     }
     next
@@ -205,11 +209,11 @@ fn undo(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> S
     }
     let good = workload.revision(&order.to.fingerprint);
     if good.is_none() && order.to.snapshot.is_empty() {
-        let message =
-            format!("{} has no ReplicaSet and no copy any more; there is no template to go back to", order.to.name());
+        let (good, object) = (order.to.name(), workload.kind.revisions());
+        let message = format!("{good} has no {object} and no copy any more; there is no template to go back to");
         return end(next, Phase::Failed, "KnownGoodIsGone", message, now);
     }
-    // Without a ReplicaSet there is no number yet: it gets one when the undo is accepted.
+    // Without an object of it there is no number yet: it gets one when the undo is accepted.
     let good_number = good.map_or(0, |good| good.number);
     match (next.progress.undo_requested, next.progress.number_at_request) {
         (Some(_), Some(number)) if good_number > number => {
@@ -276,8 +280,12 @@ fn accept(mut next: Step, order: &Order, now: Timestamp) -> Step {
 }
 
 fn wait_for_pods(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> Step {
-    match rolled_out(workload, &order.to.fingerprint) {
-        Ok(()) => {
+    let missing = match rolled_out(workload, &order.to.fingerprint) {
+        Err(missing) => Some(missing.describe()),
+        Ok(()) => unwedge::out_of_reach(workload, &order.from.fingerprint),
+    };
+    match missing {
+        None => {
             next.progress.rolled_out = Some(now);
             next.progress.phase = Some(Phase::Verifying);
             (next.reason, next.message) =
@@ -285,14 +293,30 @@ fn wait_for_pods(mut next: Step, order: &Order, workload: &Workload, now: Timest
             next.next_look = Some(SignedDuration::from_secs(1));
             next
         }
-        Err(missing) => {
+        Some(mut missing) => {
+            if let Some(by_hand) = unwedge::by_hand(workload, &order.to.fingerprint) {
+                missing = format!("{missing}; {by_hand}");
+            }
             let started = next.progress.undo_accepted.unwrap_or(now);
             if now.duration_since(started) > order.deadline {
-                let message = format!("{} is not back before the deadline: {}", order.to.name(), missing.describe());
+                let message = format!("{} is not back before the deadline: {missing}", order.to.name());
                 return end(next, Phase::Escalated, "DeadlineExceeded", message, now);
             }
-            (next.reason, next.message) = ("RollingOut", missing.describe());
             next.next_look = Some(LOOK);
+            if let Some(pod) = unwedge::stuck(workload, &order.to.fingerprint, &next.progress.deleted) {
+                let message =
+                    format!("deleting pod {}, which is not ready and keeps {} away", pod.name, order.to.name());
+                let known = next.progress.deleted.len();
+                next.progress.deleted.retain(|noted| *noted != pod);
+                if next.progress.deleted.len() == known {
+                    next.notices.push(Notice::new(Reason::StuckPodDeleted, message.clone()));
+                }
+                next.progress.deleted.push(pod);
+                (next.reason, next.message) = ("Unwedging", message);
+                next.act = Act::DeletePod;
+                return next;
+            }
+            (next.reason, next.message) = ("RollingOut", missing);
             next
         }
     }

@@ -75,8 +75,10 @@ impl Window {
 
 /// Works out the windows between the instants at which the source had anything to say.
 ///
-/// `side_of` tells whose pod a name is; counters of pods that are nobody's are ignored.
-pub fn windows(series: &[PodSeries], side_of: impl Fn(&str) -> Option<Side>) -> Vec<Window> {
+/// `side_of` tells whose pod a name is at an instant; counters of pods that are nobody's are ignored. A name that
+/// changes sides (a StatefulSet's pods keep theirs) is another counter from then on, of which the source may still show
+/// the end of the former: the first look counts for nobody, unless the value fell.
+pub fn windows(series: &[PodSeries], side_of: impl Fn(&str, Timestamp) -> Option<Side>) -> Vec<Window> {
     let instants: BTreeSet<Timestamp> = series.iter().flat_map(|one| one.points.iter().map(|(at, _)| *at)).collect();
     let first_seen = first_seen(series);
     let mut windows: Vec<Window> = instants
@@ -88,16 +90,16 @@ pub fn windows(series: &[PodSeries], side_of: impl Fn(&str) -> Option<Side>) -> 
         windows.iter().enumerate().map(|(index, window)| (window.to, index)).collect();
 
     for one in series {
-        let Some(side) = side_of(&one.pod) else { continue };
-        let mut last: Option<f64> = None;
+        let mut last: Option<(Option<Side>, f64)> = None;
         for (at, value) in &one.points {
-            let before = last.replace(*value);
-            let Some(index) = window_ending.get(at) else { continue };
+            let side = side_of(&one.pod, *at);
+            let before = last.replace((side, *value));
+            let (Some(side), Some(index)) = (side, window_ending.get(at)) else { continue };
             let increase = match before {
-                Some(before) if *value >= before => value - before,
-                Some(_) => *value,
+                Some((_, before)) if *value < before => *value,
+                Some((same, before)) if same == Some(side) => value - before,
                 None if born(one, *at, side, &first_seen) => *value,
-                None => 0.0,
+                Some(_) | None => 0.0,
             };
             if let Some(window) = windows.get_mut(*index) {
                 let counted = Increase::side(window, side);
@@ -142,7 +144,7 @@ mod tests {
         PodSeries { pod: pod.to_owned(), counts, key: key.to_owned(), points }
     }
 
-    fn side(pod: &str) -> Option<Side> {
+    fn side(pod: &str, _: Timestamp) -> Option<Side> {
         match pod.split('-').next() {
             Some("new") => Some(Side::New),
             Some("old") => Some(Side::Old),
@@ -201,6 +203,20 @@ mod tests {
     fn a_strangers_pod_counts_for_nobody() {
         let found = windows(&[series("other-1", Counts::Bad, "500", &[(0, 0.0), (30, 10.0)])], side);
         assert_eq!(found[0].new.requests() + found[0].old.requests(), 0.0);
+    }
+
+    #[test]
+    fn a_name_that_changes_sides_counts_for_each_what_it_counted_for_it() {
+        let side = |_: &str, at: Timestamp| match at.as_second() {
+            ..=30 => Some(Side::Old),
+            31..=60 => None,
+            _ => Some(Side::New),
+        };
+        // At 90 the source still shows the last value of the pod before.
+        let points = [(0, 100.0), (30, 140.0), (60, 150.0), (90, 150.0), (120, 7.0), (150, 9.0)];
+        let found = windows(&[series("web-0", Counts::Good, "200", &points)], side);
+        let counted: Vec<(f64, f64)> = found.iter().map(|window| (window.old.good, window.new.good)).collect();
+        assert_eq!(counted, [(40.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 7.0), (0.0, 2.0)]);
     }
 
     proptest::proptest! {

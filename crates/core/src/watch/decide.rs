@@ -8,7 +8,7 @@ use crate::notice::{Notice, Reason};
 use crate::permission::windows;
 use crate::policy::{Mode, Policy, Severity};
 use crate::rollback;
-use crate::workload::{MIGRATION, MIGRATION_JOB, MODE, Migration, Said, Workload, rolled_out};
+use crate::workload::{Kind, MIGRATION, MIGRATION_JOB, MODE, Migration, Said, Workload, rolled_out};
 
 /// What is to be done, and what is remembered.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,11 +76,11 @@ pub fn decide(
         return done(state, Standing::new("Paused", "the Deployment is paused; nothing is judged"), notices);
     }
     if workload.replicas == 0 {
-        return done(
-            state,
-            Standing::new("ScaledToZero", "the Deployment is scaled to zero; nothing is judged"),
-            notices,
-        );
+        let message = match workload.kind {
+            Kind::DaemonSet => "the DaemonSet has no node to run on; nothing is judged".to_owned(),
+            kind => format!("the {} is scaled to zero; nothing is judged", kind.as_str()),
+        };
+        return done(state, Standing::new("ScaledToZero", message), notices);
     }
 
     if let Some(rollback) = &rollout.returned {
@@ -238,8 +238,8 @@ fn on_cause(
         return held(state, notices, "NothingToGoBackTo", message);
     };
     if workload.revision(&good.fingerprint).is_none() && good.snapshot.is_empty() {
-        let message =
-            format!("{story}. The known good revision {} has no ReplicaSet and no copy any more", good.name());
+        let object = workload.kind.revisions();
+        let message = format!("{story}. The known good revision {} has no {object} and no copy any more", good.name());
         return held(state, notices, "KnownGoodIsGone", message);
     }
 

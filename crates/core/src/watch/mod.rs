@@ -123,9 +123,9 @@ impl Standing {
 pub struct RevisionRef {
     /// What its template says.
     pub fingerprint: Fingerprint,
-    /// Its ReplicaSet's name; empty before there is one.
+    /// The name of its ReplicaSet or ControllerRevision; empty before there is one.
     pub replica_set: String,
-    /// Its ReplicaSet's UID; empty before there is one.
+    /// That object's UID; empty before there is one.
     pub replica_set_uid: ReplicaSetUid,
     /// Its images.
     pub images: Vec<String>,
@@ -148,7 +148,7 @@ impl RevisionRef {
         })
     }
 
-    /// A revision that has a ReplicaSet.
+    /// A revision that there is an object of.
     pub fn in_workload(workload: &Workload, fingerprint: &Fingerprint) -> Option<Self> {
         workload.revision(fingerprint).map(|revision| Self {
             fingerprint: revision.fingerprint.clone(),

@@ -1,14 +1,17 @@
-//! What was observed of a target: the Deployment, its ReplicaSets, its pods.
+//! What was observed of a target: the workload, its revisions (ReplicaSets of a Deployment, ControllerRevisions of a
+//! StatefulSet or DaemonSet), its pods.
 //!
 //! Plain facts, gathered by live reads in the shell. Nothing here decides.
 
 mod container;
+mod kind;
 mod pod;
 mod references;
 mod rollout;
 mod said;
 
 pub use container::{Container, Ended};
+pub use kind::{Kind, Replacing};
 pub use pod::{Failure, PodFacts};
 pub use references::{Reference, ReferenceKind, references};
 pub use rollout::{Incomplete, rolled_out};
@@ -25,7 +28,9 @@ use crate::rollback::RollingUpdate;
 /// One look at a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workload {
-    /// The Deployment's UID.
+    /// Its kind.
+    pub kind: Kind,
+    /// Its UID.
     pub uid: WorkloadUid,
     /// `metadata.generation`.
     pub generation: i64,
@@ -35,9 +40,9 @@ pub struct Workload {
     pub live: Fingerprint,
     /// Images of the live template, in container order.
     pub images: Vec<String>,
-    /// `spec.replicas` (1 when absent).
+    /// `spec.replicas` (1 when absent); of a DaemonSet `status.desiredNumberScheduled`.
     pub replicas: i32,
-    /// `spec.paused`.
+    /// `spec.paused`; only Deployments can be.
     pub paused: bool,
     /// `status.updatedReplicas`.
     pub updated: i32,
@@ -47,16 +52,18 @@ pub struct Workload {
     pub total: i32,
     /// When Kubernetes says that the rollout exceeded its progress deadline: the condition's last update.
     pub progress_deadline_exceeded: Option<Timestamp>,
-    /// The owned ReplicaSets.
+    /// Its revisions that there is an object of.
     pub revisions: Vec<Revision>,
-    /// The pods of the owned ReplicaSets.
+    /// Its pods.
     pub pods: Vec<PodFacts>,
     /// Who applied the live template, the main one first.
     pub owners: Vec<Owner>,
     /// The Helm release that it belongs to, if its annotations say so.
     pub helm_release: Option<HelmRelease>,
-    /// Its rolling-update parameters; `None` with another strategy.
+    /// A Deployment's rolling-update parameters; `None` with another strategy.
     pub rolling: Option<RollingUpdate>,
+    /// How the pods of a StatefulSet or DaemonSet are replaced.
+    pub replacing: Replacing,
     /// What its authors say by our annotations.
     pub said: Said,
 }
@@ -77,28 +84,30 @@ impl HelmRelease {
     }
 }
 
-/// One owned ReplicaSet.
+/// One revision that there is an object of: a ReplicaSet or a ControllerRevision. Of the latter, what it has is counted
+/// from the pods.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Revision {
     /// Fingerprint of its template.
     pub fingerprint: Fingerprint,
-    /// Its name; pods' names start with it.
+    /// The object's name; the pods' names start with that of a ReplicaSet.
     pub name: String,
-    /// Its UID.
+    /// The object's UID.
     pub uid: ReplicaSetUid,
     /// Images, in container order.
     pub images: Vec<String>,
-    /// `deployment.kubernetes.io/revision`; 0 when absent or unreadable. For people and for order, never an identity.
+    /// `deployment.kubernetes.io/revision`, or `.revision`; 0 when absent or unreadable. For people and for order, never
+    /// an identity.
     pub number: i64,
     /// When it was made.
     pub created: Timestamp,
-    /// `spec.replicas`.
+    /// `spec.replicas`; of a ControllerRevision all pods if it is the one to run, else none.
     pub desired: i32,
     /// `status.replicas`.
     pub replicas: i32,
     /// `status.availableReplicas`.
     pub available: i32,
-    /// Whether its status speaks of its current spec.
+    /// Whether its status speaks of its current spec; of a ControllerRevision, whether it is the one to run.
     pub observed: bool,
 }
 

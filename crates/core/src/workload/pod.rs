@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use crate::ids::{PodUid, ReplicaSetUid};
 
 /// One pod of a target.
@@ -11,10 +13,14 @@ pub struct PodFacts {
     pub name: String,
     /// Its UID.
     pub uid: PodUid,
-    /// UID of the ReplicaSet that controls it.
+    /// UID of its revision: of the ReplicaSet that controls it, or of its ControllerRevision.
     pub owner: ReplicaSetUid,
     /// Its address; `None` before it has one.
     pub ip: Option<IpAddr>,
+    /// Its `resourceVersion`.
+    pub version: String,
+    /// When it was made.
+    pub created: Timestamp,
     /// The `Ready` condition.
     pub ready: bool,
     /// Being deleted, evicted, preempted or shut down with its node: no evidence about the release.
@@ -23,6 +29,13 @@ pub struct PodFacts {
     pub unschedulable: bool,
     /// What is wrong with it, the clearest reason first.
     pub failure: Option<Failure>,
+}
+
+impl PodFacts {
+    /// The number at the end of a StatefulSet's pod's name.
+    pub fn ordinal(&self) -> Option<i32> {
+        self.name.rsplit_once('-')?.1.parse().ok()
+    }
 }
 
 /// Why a pod counts as failing.

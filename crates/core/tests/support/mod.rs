@@ -10,7 +10,7 @@ use snapback_core::policy::{
     WindowKind, zone,
 };
 use snapback_core::watch::RevisionRef;
-use snapback_core::workload::{Failure, PodFacts, Revision, Said, Workload};
+use snapback_core::workload::{Failure, Kind, PodFacts, Replacing, Revision, Said, Workload};
 
 /// Seconds since the start of the story.
 pub fn at(second: i64) -> Timestamp {
@@ -83,6 +83,8 @@ pub fn pod(name: &str, index: i32) -> PodFacts {
         uid: PodUid::new(format!("{name}/{index}")),
         owner: ReplicaSetUid::new(format!("uid-{name}")),
         ip: None,
+        version: "7".into(),
+        created: at(0),
         ready: true,
         leaving: false,
         unschedulable: false,
@@ -100,6 +102,7 @@ pub fn crashing(name: &str, index: i32) -> PodFacts {
 pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
     let pods = revisions.iter().flat_map(|one| (0..one.replicas).map(|index| pod(one.fingerprint.as_str(), index)));
     Workload {
+        kind: Kind::Deployment,
         uid: WorkloadUid::new("uid"),
         generation: 1,
         observed_generation: 1,
@@ -116,6 +119,7 @@ pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
         owners: Vec::new(),
         helm_release: None,
         rolling: None,
+        replacing: Replacing::default(),
         said: Said::default(),
     }
 }
