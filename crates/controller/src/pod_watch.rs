@@ -1,6 +1,6 @@
 //! Pods are watched only while their target is judged: crashes are seen in seconds, and idle targets cost nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use snapback_api::v1alpha1::RollbackPolicy;
+use snapback_core::workload::FROZEN;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
@@ -91,5 +92,7 @@ impl PodWatches {
 /// What a metadata watch keeps of an object: enough to find and compare it.
 pub(crate) fn slim<K>(object: &mut PartialObjectMeta<K>) {
     object.metadata.managed_fields = None;
-    object.metadata.annotations = None;
+    // Our own mark is the one annotation that says something before a live look.
+    let mark = object.metadata.annotations.take().and_then(|mut all| all.remove_entry(FROZEN));
+    object.metadata.annotations = mark.map(|mark| BTreeMap::from([mark]));
 }

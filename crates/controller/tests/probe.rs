@@ -264,6 +264,7 @@ fn workload(count: usize) -> Workload {
     Workload {
         kind: snapback_core::workload::Kind::Deployment,
         replacing: snapback_core::workload::Replacing::default(),
+        name: "checkout".to_owned(),
         uid: WorkloadUid::new("uid"),
         generation: 1,
         observed_generation: 1,
@@ -271,6 +272,8 @@ fn workload(count: usize) -> Workload {
         images: Vec::new(),
         replicas,
         paused: false,
+        pause_is_applied: false,
+        frozen: None,
         updated: replicas,
         available: replicas,
         total: replicas,

@@ -39,6 +39,10 @@ pub enum Reason {
     Contended,
     /// Something is wrong and nothing is done about it; the message says why.
     Held,
+    /// The rollout of a revision that cannot be undone was stopped: a person is needed.
+    RolloutFrozen,
+    /// A rollout that was stopped goes on.
+    RolloutResumed,
     /// A person is asked.
     ApprovalRequested,
     /// The undo was accepted by the API server.
@@ -71,6 +75,8 @@ impl Reason {
             Self::RollbackDecided => "RollbackDecided",
             Self::Contended => "Contended",
             Self::Held => "Held",
+            Self::RolloutFrozen => "RolloutFrozen",
+            Self::RolloutResumed => "RolloutResumed",
             Self::ApprovalRequested => "ApprovalRequested",
             Self::RollbackStarted => "RollbackStarted",
             Self::StuckPodDeleted => "StuckPodDeleted",
@@ -91,6 +97,7 @@ impl Reason {
                 | Self::CheckBreached
                 | Self::RollbackDecided
                 | Self::Held
+                | Self::RolloutFrozen
                 | Self::ApprovalRequested
                 | Self::RollbackStarted
                 | Self::StuckPodDeleted

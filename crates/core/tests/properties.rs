@@ -12,8 +12,8 @@ use snapback_core::fingerprint::Fingerprint;
 use snapback_core::policy::{Mode, OnNoData, Policy};
 use snapback_core::rollback::{Acting, Phase as Act};
 use snapback_core::sample::{Answer, Counts, Missing, PodSeries};
-use snapback_core::watch::{MAX_QUARANTINED, Phase, Target, decide, observe};
-use snapback_core::workload::{Kind, Workload};
+use snapback_core::watch::{FreezeAct, MAX_QUARANTINED, Phase, Target, decide, observe};
+use snapback_core::workload::{Kind, Migration, Said, Workload};
 use snapback_core::{duration, number};
 use support::*;
 
@@ -23,18 +23,20 @@ const VERSIONS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 fn any_workload() -> impl Strategy<Value = Workload> {
     let sets = prop::collection::vec((0..4i32, 0..4i32), 1..=4);
     let kind = prop::sample::select(vec![Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet]);
-    (0..4usize, sets, 0..4i32, any::<bool>(), any::<bool>(), kind).prop_map(
-        |(live, sets, replicas, paused, observed, kind)| {
-            let revisions = sets.into_iter().enumerate().map(|(index, (desired, available))| {
-                revision(VERSIONS[index], i64::try_from(index).unwrap() + 1, desired, available.min(desired))
-            });
-            let mut found = workload(VERSIONS[live], revisions.collect());
-            (found.replicas, found.paused) = (replicas, paused && live == 0);
-            found.observed_generation = i64::from(observed);
-            found.kind = kind;
-            found
-        },
-    )
+    let marks = (prop::bool::weighted(0.2), prop::option::weighted(0.2, 0..4usize));
+    let looks = (0..4usize, sets, 0..4i32, any::<bool>(), any::<bool>(), marks, kind);
+    looks.prop_map(|(live, sets, replicas, paused, observed, (irreversible, frozen), kind)| {
+        let revisions = sets.into_iter().enumerate().map(|(index, (desired, available))| {
+            revision(VERSIONS[index], i64::try_from(index).unwrap() + 1, desired, available.min(desired))
+        });
+        let mut found = workload(VERSIONS[live], revisions.collect());
+        (found.replicas, found.paused) = (replicas, paused && (live == 0 || frozen.is_some()));
+        found.frozen = frozen.map(|frozen| version(VERSIONS[frozen])).filter(|_| kind == Kind::Deployment);
+        found.said = Said::read(None, irreversible.then_some("Irreversible"));
+        found.observed_generation = i64::from(observed);
+        found.kind = kind;
+        found
+    })
 }
 
 fn any_result() -> impl Strategy<Value = CheckResult> {
@@ -104,7 +106,27 @@ proptest! {
                 prop_assert_eq!(Some(&order.to), seen.known_good.as_ref());
                 prop_assert_ne!(&order.to.fingerprint, &order.from.fingerprint);
                 prop_assert!(workload.revision(&order.to.fingerprint).is_some(), "decided on what is gone");
-                prop_assert!(workload.replicas > 0 && !workload.paused);
+                let goes_on = decision.freeze == Some(FreezeAct::End);
+                prop_assert!(workload.replicas > 0 && (!workload.paused || goes_on));
+                prop_assert_ne!(&workload.said.migration, &Some(Ok(Migration::Irreversible)));
+            }
+            match decision.freeze {
+                Some(FreezeAct::Begin) => {
+                    prop_assert!(policy.mode == Mode::Automatic && !policy.suspend, "frozen without the right to");
+                    prop_assert!(!workload.paused && workload.frozen.is_none(), "frozen over another pause");
+                    prop_assert_eq!(&workload.said.migration, &Some(Ok(Migration::Irreversible)));
+                    let others = workload.revisions.iter().filter(|one| one.fingerprint != workload.live);
+                    prop_assert!(others.map(|one| one.available).sum::<i32>() > 0, "there is nothing to keep");
+                    let was = seen.rollout.as_ref().and_then(|rollout| rollout.freeze);
+                    prop_assert_eq!(was, None, "a person resumed it");
+                }
+                Some(FreezeAct::End) => prop_assert!(workload.paused && workload.frozen.is_some(), "not our pause"),
+                Some(FreezeAct::Unmark) => prop_assert!(workload.frozen.is_some()),
+                None => {
+                    // When its rollout ends in this very look, the mark goes with the next one.
+                    let is_live = workload.frozen.as_ref() == Some(&workload.live) && seen.rollout.is_some();
+                    prop_assert!(workload.frozen.is_none() || is_live, "a stale mark stays");
+                }
             }
             let (was, is) = (seen.known_good.as_ref().or(adopted.as_ref()), decision.state.known_good.as_ref());
             if was != is {

@@ -103,7 +103,12 @@ impl FakeApi {
             Some(known) => {
                 let mut next = known;
                 json_patch::merge(&mut next, object);
+                // Whoever applies does not take away a pause that he never wrote.
+                let paused = next["spec"]["paused"].take();
                 next["spec"] = object["spec"].clone();
+                if !paused.is_null() {
+                    next["spec"]["paused"] = paused;
+                }
                 carry_out(&self.0, &call, "", next.to_string().as_bytes())
             }
         };

@@ -93,12 +93,20 @@ impl Store {
             if !status.is_null() {
                 next["status"] = status;
             }
+            // As the real one does: `false` is not stored.
+            if call.resource == "deployments"
+                && next["spec"]["paused"] != true
+                && let Some(spec) = next["spec"].as_object_mut()
+            {
+                spec.remove("paused");
+            }
             if next["spec"] != known["spec"] {
                 next["metadata"]["generation"] =
                     json!(known["metadata"]["generation"].as_i64().unwrap_or_default() + 1);
             }
         }
         own_template(&known, &mut next, &call.manager);
+        own_pause(&known, &mut next, &call.manager);
         if next == known {
             return Ok(known);
         }
@@ -164,6 +172,22 @@ fn own_template(before: &Value, object: &mut Value, manager: &str) {
         "manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
         "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}
     }]);
+}
+
+/// The same of a pause: who sets it owns it, and when it is removed nobody does.
+fn own_pause(before: &Value, object: &mut Value, manager: &str) {
+    if object["spec"]["paused"] == before["spec"]["paused"] {
+        return;
+    }
+    let is_removed = object["spec"].get("paused").is_none();
+    let Some(entries) = object["metadata"]["managedFields"].as_array_mut() else { return };
+    entries.retain(|entry| entry["fieldsV1"]["f:spec"]["f:paused"].is_null());
+    if !is_removed {
+        entries.push(json!({
+            "manager": manager, "operation": if manager == "user" { "Apply" } else { "Update" },
+            "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:paused": {}}}
+        }));
+    }
 }
 
 fn is_custom(call: &Call) -> bool {

@@ -38,6 +38,14 @@ pub(crate) fn roll_out(store: &mut Store, namespace: &str, name: &str, now: &str
     let wanted = same.unwrap_or_else(|| format!("{name}-{}", hash(&template)));
     let highest = sets.iter().map(number).max().unwrap_or_default();
     let healthy = template["metadata"]["labels"][SIMULATED].is_null();
+    if deployment["spec"]["paused"] == true {
+        // Nothing is made and nothing is scaled.
+        deployment["status"]["observedGeneration"] = deployment["metadata"]["generation"].clone();
+        if Some(&deployment) != store.get("deployments", namespace, name) {
+            store.put(("deployments".to_owned(), namespace.to_owned(), name.to_owned()), deployment, "MODIFIED");
+        }
+        return;
+    }
 
     if store.get("replicasets", namespace, &wanted).is_none() {
         let mut labelled = template.clone();

@@ -6,6 +6,7 @@ mod access;
 mod admission;
 mod bed;
 mod documents;
+mod freezing;
 mod handing_back;
 mod jobs;
 mod kinds;
@@ -22,7 +23,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 49] = [
+const TESTS: [Test; 51] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -63,6 +64,8 @@ const TESTS: [Test; 49] = [
     ("a_change_of_data_is_taken_back_by_a_job_before_the_undo", jobs::taken_back),
     ("when_the_job_before_the_undo_fails_nothing_is_undone", jobs::not_taken_back),
     ("without_the_right_to_create_jobs_it_is_said_how_to_get_it", jobs::no_right),
+    ("an_irreversible_release_is_frozen_under_kubectl_apply", freezing::kubectl_client_side),
+    ("an_irreversible_release_is_frozen_under_server_side_apply", freezing::kubectl_server_side),
     ("a_crash_loop_is_undone_without_any_metrics_source", operator::crash_loop),
     ("a_wedged_stateful_set_is_undone_and_unwedged", workloads::stateful_set),
     ("stuck_pods_go_in_the_order_in_which_they_are_waited_for", workloads::many_stuck),

@@ -20,7 +20,8 @@ pub use policy::{
     RollbackPolicySpec, RollbackRulesSpec, SelectorOperator, SoakSpec, SpeedName, TargetKind, TargetRef, VerifySpec,
 };
 pub use policy_status::{
-    PhaseName, QuarantinedStatus, ReadinessStatus, RollbackPolicyStatus, RolloutStatus, Summary, TargetStatus,
+    FreezeName, PhaseName, QuarantinedStatus, ReadinessStatus, RollbackPolicyStatus, RolloutStatus, Summary,
+    TargetStatus,
 };
 pub use probe::{HttpProbeSpec, SchemeName};
 pub use rollback::{

@@ -148,9 +148,21 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub returned: Option<String>,
+    /// What became of it, if Snapback froze it: a bad revision that cannot be undone, while old pods still served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<FreezeName>,
     /// When its soak is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak_ends_at: Option<Time>,
+}
+
+/// What became of a rollout that Snapback froze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FreezeName {
+    /// The Deployment is paused, and its old pods serve.
+    Frozen,
+    /// A person resumed it. It is not frozen again.
+    Resumed,
 }
 
 /// A revision that was rolled back.

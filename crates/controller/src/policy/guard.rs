@@ -7,7 +7,7 @@ use kube::{Resource, ResourceExt};
 use snapback_api::convert::{self, InvalidSpec};
 use snapback_api::v1alpha1::RollbackPolicy;
 use snapback_core::policy::{Policy, Rule};
-use snapback_core::workload::Kind;
+use snapback_core::workload::{FROZEN, Kind};
 use snapback_prometheus::CompiledNames;
 
 use super::PolicyContext;
@@ -36,6 +36,8 @@ pub(super) struct Guarded {
 pub(super) struct Seen {
     pub(super) uid: String,
     pub(super) generation: i64,
+    /// Whether a rollout of it is frozen by us, or was.
+    pub(super) marked: bool,
 }
 
 pub(super) fn guard(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Guarded, InvalidSpec> {
@@ -92,7 +94,11 @@ fn seen(policy: &RollbackPolicy, kind: Kind, ctx: &PolicyContext) -> Labelled {
     in_namespace
         .into_iter()
         .map(|one| {
-            let seen = Seen { uid: one.uid.unwrap_or_default(), generation: one.generation.unwrap_or_default() };
+            let seen = Seen {
+                uid: one.uid.unwrap_or_default(),
+                generation: one.generation.unwrap_or_default(),
+                marked: one.annotations.is_some_and(|annotations| annotations.contains_key(FROZEN)),
+            };
             (one.name.unwrap_or_default(), (seen, one.labels.unwrap_or_default()))
         })
         .collect()

@@ -16,7 +16,7 @@ use snapback_prometheus::{ordinals_pattern, pods_pattern};
 
 use super::guard::Guarded;
 use super::order::{self, Ordered};
-use super::{quarantine, ready};
+use super::{freeze, quarantine, ready};
 use crate::context::Context;
 use crate::error::Error;
 use crate::sampler::{Grid, Samples, Wanted, WatchKey};
@@ -88,6 +88,7 @@ pub(super) async fn judge(
     if let (Some(why), ConfigMode::Restore, Some(good)) = (&not_kept, config, &decision.state.known_good) {
         readiness = ready::stored(&Readiness::configuration_is_not_kept(good, why));
     }
+    decision = freeze::carry_out(shared, policy, name, live, decision, before).await?;
     if let Some(order) = &decision.order {
         // Once more, right before: what was there after the last rollout may be gone.
         let found = preflight(&shared.client, &namespace, name, live, &order.to, config).await;
@@ -99,7 +100,7 @@ pub(super) async fn judge(
             watch::blocked(decision, before, &found)
         };
     }
-    let Decision { mut state, order, notices: decided, mut next_look } = decision;
+    let Decision { mut state, order, freeze: _, notices: decided, mut next_look } = decision;
     if state.known_good.as_ref().is_some_and(|good| good.snapshot.is_empty() || ready::is_owed(good, config)) {
         next_look = Some(next_look.unwrap_or(COPY_RETRY).min(COPY_RETRY));
     }

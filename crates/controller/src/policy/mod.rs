@@ -5,12 +5,13 @@
 //! observe  live GET of the workload, LIST what it owns   I/O
 //! measure  samples from the sampler                      I/O
 //! decide   core::watch::{observe, decide}                pure
-//! commit   create the Rollback; write the status         I/O, with preconditions
+//! commit   create the Rollback, freeze; write the status  I/O, with preconditions
 //! announce Events and metrics                            I/O, best effort
 //! ```
 //! Acting is the other controller's.
 
 mod commit;
+mod freeze;
 mod guard;
 mod judge;
 mod order;
@@ -92,8 +93,12 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
     let mut failure = None;
     for name in &guarded.targets {
         let known = known_target(policy, guarded.kind, name);
-        if guarded.policy.suspend && known.is_none_or(|known| known.rollback.is_none())
-            || is_settled(policy, known, &guarded, name) && quarantine::released(shared, &namespace, known).is_empty()
+        // A freeze that nobody means any more is to be ended, at rest and in suspension too.
+        let is_marked = guarded.seen.get(name).is_some_and(|seen| seen.marked);
+        if !is_marked
+            && (guarded.policy.suspend && known.is_none_or(|known| known.rollback.is_none())
+                || is_settled(policy, known, &guarded, name)
+                    && quarantine::released(shared, &namespace, known).is_empty())
         {
             targets.extend(known.cloned());
             continue;

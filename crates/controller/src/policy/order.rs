@@ -79,11 +79,7 @@ pub(super) async fn place(
     asked: &BTreeMap<String, String>,
 ) -> Result<Ordered, Error> {
     let namespace = policy.namespace().unwrap_or_default();
-    let policies: Api<RollbackPolicy> = Api::namespaced(shared.client.clone(), &namespace);
-    let newest = crate::timed("the policy", policies.get_opt(&policy.name_any())).await?;
-    if newest.and_then(|newest| newest.resource_version()) != policy.resource_version() {
-        return Err(Error::Conflict("the policy"));
-    }
+    is_newest(shared, policy).await?;
     let rollbacks: Api<Rollback> = Api::namespaced(shared.client.clone(), &namespace);
     let uid = live.workload.uid.as_str();
     let mut undone: Vec<Rollback> = Vec::new();
@@ -114,6 +110,16 @@ pub(super) async fn place(
         return Ok(Ordered::Placed(name));
     }
     Ok(Ordered::Contended(Rollback::name_for(target, uid, order.from.fingerprint.as_str(), MOST_EPISODES - 1)))
+}
+
+/// A deleted, changed or suspended policy decides nothing.
+pub(super) async fn is_newest(shared: &Context, policy: &RollbackPolicy) -> Result<(), Error> {
+    let policies: Api<RollbackPolicy> = Api::namespaced(shared.client.clone(), &policy.namespace().unwrap_or_default());
+    let newest = crate::timed("the policy", policies.get_opt(&policy.name_any())).await?;
+    if newest.and_then(|newest| newest.resource_version()) != policy.resource_version() {
+        return Err(Error::Conflict("the policy"));
+    }
+    Ok(())
 }
 
 async fn is_still_live(

@@ -1,11 +1,13 @@
 //! Targets.
 
 use snapback_api::conditions::cut;
-use snapback_api::v1alpha1::{CheckStatus, PhaseName, QuarantinedStatus, ReadinessStatus, RolloutStatus, TargetStatus};
+use snapback_api::v1alpha1::{
+    CheckStatus, FreezeName, PhaseName, QuarantinedStatus, ReadinessStatus, RolloutStatus, TargetStatus,
+};
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::WorkloadUid;
 use snapback_core::policy::Policy;
-use snapback_core::watch::{Phase, Quarantined, Rollout, Standing, Target};
+use snapback_core::watch::{FreezeState, Phase, Quarantined, Rollout, Standing, Target};
 use snapback_core::workload::Kind;
 
 use super::{revision_ref, revision_status, stored};
@@ -23,6 +25,10 @@ pub(crate) fn target_status(
         started_at: stored(rollout.started),
         completed_at: rollout.completed.map(stored),
         returned: rollout.returned.clone(),
+        freeze: rollout.freeze.map(|freeze| match freeze {
+            FreezeState::Frozen => FreezeName::Frozen,
+            FreezeState::Resumed => FreezeName::Resumed,
+        }),
         soak_ends_at: rollout.completed.and_then(|at| at.checked_add(policy.soak.duration).ok()).map(stored),
     });
     TargetStatus {
@@ -63,6 +69,10 @@ pub(crate) fn target_from_status(status: &TargetStatus) -> Target {
             started: rollout.started_at.0,
             completed: rollout.completed_at.as_ref().map(|time| time.0),
             returned: rollout.returned.clone(),
+            freeze: rollout.freeze.map(|freeze| match freeze {
+                FreezeName::Frozen => FreezeState::Frozen,
+                FreezeName::Resumed => FreezeState::Resumed,
+            }),
         }),
         rollback: status.rollback.clone(),
         quarantined: status

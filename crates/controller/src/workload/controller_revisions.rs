@@ -26,7 +26,7 @@ pub(super) async fn observe(
     object: DynamicObject,
 ) -> Result<Observed, ObserveError> {
     let annotations = object.annotations().clone();
-    let uid = object.uid().unwrap_or_default();
+    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
     let raw = serde_json::to_value(object).map_err(|error| shape("the workload", &error))?;
     let selector = serde_json::from_value::<LabelSelector>(raw["spec"]["selector"].clone())
         .map_err(|error| shape("the workload", &error))?;
@@ -72,6 +72,7 @@ pub(super) async fn observe(
     };
     let workload = Workload {
         kind,
+        name,
         uid: WorkloadUid::new(uid),
         generation: raw["metadata"]["generation"].as_i64().unwrap_or_default(),
         observed_generation: raw["status"]["observedGeneration"].as_i64().unwrap_or_default(),
@@ -79,6 +80,8 @@ pub(super) async fn observe(
         images: images(&template),
         replicas,
         paused: false,
+        pause_is_applied: false,
+        frozen: None,
         updated: status("updatedReplicas", "updatedNumberScheduled"),
         available: status("availableReplicas", "numberAvailable"),
         total: status("replicas", "currentNumberScheduled"),
@@ -91,7 +94,7 @@ pub(super) async fn observe(
         replacing: replacing(kind, &raw["spec"]),
         said: said(&annotations, &template),
     };
-    Ok(Observed::Live(Box::new(Live { workload, template, templates, selector })))
+    Ok(Observed::Live(Box::new(Live { workload, template, templates, selector, disowned: None })))
 }
 
 /// A pod that the workload controls, with its ControllerRevision as its owner; with none when that is gone.

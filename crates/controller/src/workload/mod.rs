@@ -2,6 +2,7 @@
 
 pub mod configuration;
 mod controller_revisions;
+mod freeze;
 mod hand_back;
 mod jobs;
 mod observe;
@@ -12,6 +13,7 @@ mod surge;
 mod undo;
 mod unwedge;
 
+pub use freeze::{disown, freeze, refusal};
 pub use hand_back::{HandedBack, hand_back};
 pub use jobs::{Started, look_at_job, start};
 pub(crate) use observe::REQUEST_TIMEOUT;

@@ -14,7 +14,9 @@ use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
 use snapback_core::ownership::{self, Owner};
 use snapback_core::rollback::RollingUpdate;
-use snapback_core::workload::{HelmRelease, Kind, MIGRATION, MIGRATION_JOB, MODE, Replacing, Revision, Said, Workload};
+use snapback_core::workload::{
+    FROZEN, HelmRelease, Kind, MIGRATION, MIGRATION_JOB, MODE, Replacing, Revision, Said, Workload,
+};
 use thiserror::Error;
 
 use super::{controller_revisions, pods};
@@ -60,6 +62,8 @@ pub struct Live {
     pub templates: Vec<(ReplicaSetUid, Value)>,
     /// Its pods.
     pub selector: Selector,
+    /// The version that was read, and its managed fields without what a freeze made ours; `None` if nothing is ours.
+    pub disowned: Option<(String, Vec<Value>)>,
 }
 
 /// What was found.
@@ -109,14 +113,17 @@ pub async fn observe(client: &Client, namespace: &str, kind: Kind, name: &str) -
         revisions.push(revision);
     }
     let pods = pods.items.iter().filter_map(pods::facts).collect();
-    let workload = workload(&typed, &template, owners(&raw), uid, revisions, pods);
-    Ok(Observed::Live(Box::new(Live { workload, template, templates, selector })))
+    let managed_fields = raw.pointer("/metadata/managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
+    let workload = workload(&typed, &template, &managed_fields, uid, revisions, pods);
+    let disowned = ownership::disowned(&managed_fields, crate::FIELD_MANAGER)
+        .map(|fields| (typed.resource_version().unwrap_or_default(), fields));
+    Ok(Observed::Live(Box::new(Live { workload, template, templates, selector, disowned })))
 }
 
 fn workload(
     typed: &Deployment,
     template: &Value,
-    owners: Vec<Owner>,
+    managed_fields: &[Value],
     uid: String,
     revisions: Vec<Revision>,
     pods: Vec<snapback_core::workload::PodFacts>,
@@ -128,6 +135,7 @@ fn workload(
     });
     Workload {
         kind: Kind::Deployment,
+        name: typed.name_any(),
         uid: WorkloadUid::new(uid),
         generation: typed.metadata.generation.unwrap_or_default(),
         observed_generation: status.observed_generation.unwrap_or_default(),
@@ -135,13 +143,19 @@ fn workload(
         images: spec.map(|spec| images(&spec.template)).unwrap_or_default(),
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         paused: spec.and_then(|spec| spec.paused).unwrap_or(false),
+        pause_is_applied: ownership::pause_is_applied(
+            managed_fields,
+            crate::FIELD_MANAGER,
+            typed.annotations().get(ownership::LAST_APPLIED).map(String::as_str),
+        ),
+        frozen: typed.annotations().get(FROZEN).cloned().map(Fingerprint::recorded),
         updated: status.updated_replicas.unwrap_or_default(),
         available: status.available_replicas.unwrap_or_default(),
         total: status.replicas.unwrap_or_default(),
         progress_deadline_exceeded: exceeded.and_then(|condition| condition.last_update_time).map(|time| time.0),
         revisions,
         pods,
-        owners,
+        owners: ownership::owners(managed_fields, crate::FIELD_MANAGER),
         helm_release: helm_release(typed.annotations()),
         rolling: rolling(typed),
         replacing: Replacing::default(),

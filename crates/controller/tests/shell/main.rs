@@ -5,6 +5,7 @@
 mod configuration;
 mod crashes;
 mod faults;
+mod freezes;
 mod history;
 mod jobs;
 mod others;

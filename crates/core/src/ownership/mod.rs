@@ -13,13 +13,16 @@ use serde_json::{Value, json};
 
 use fields::{Fields, below, count, difference, intersection, union};
 
-use crate::workload::HelmRelease;
+use crate::workload::{FROZEN, HelmRelease};
 
 /// Where `kubectl apply` notes what it applied last.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What an undo may touch: the template, and `maxSurge` for a fast one.
 const TOUCHED: [[&str; 2]; 2] = [["f:spec", "f:template"], ["f:spec", "f:strategy"]];
+
+/// What a freeze sets, besides its mark.
+const PAUSED: [&str; 2] = ["f:spec", "f:paused"];
 
 fn touched(all: &Fields) -> Fields {
     TOUCHED.iter().fold(Fields::new(), |found, path| union(&found, &below(all, path)))
@@ -127,6 +130,36 @@ fn give(entries: &mut Vec<Value>, owner: &Owner, share: &Fields, ours: &Value) {
     }
 }
 
+/// The managed fields without what a freeze makes ours, the pause and its mark. `None` when neither is ours.
+///
+/// While a rollout is frozen nobody owns them: whoever applies a fix has nothing to conflict with.
+pub fn disowned(managed_fields: &[Value], ours: &str) -> Option<Vec<Value>> {
+    let mark = format!("f:{FROZEN}");
+    let is_ours = |entry: &Value| entry["manager"] == ours && entry["operation"] == "Update" && is_main_resource(entry);
+    let index = managed_fields.iter().position(is_ours)?;
+    let all = managed_fields[index]["fieldsV1"].as_object()?;
+    let paths: [&[&str]; 2] = [&PAUSED, &["f:metadata", "f:annotations", &mark]];
+    let frozen = paths.iter().fold(Fields::new(), |found, path| union(&found, &below(all, path)));
+    if frozen.is_empty() {
+        return None;
+    }
+    let mut next = managed_fields.to_vec();
+    match difference(all, &frozen) {
+        rest if rest.is_empty() => _ = next.remove(index),
+        rest => next[index]["fieldsV1"] = Value::Object(rest),
+    }
+    Some(next)
+}
+
+/// Whether somebody else's manifest asks for a pause: by its managed fields, or, since a client-side apply does not send
+/// what is so already, by its annotation.
+pub fn pause_is_applied(managed_fields: &[Value], ours: &str, annotation: Option<&str>) -> bool {
+    let owns = |entry: &Value| entry["fieldsV1"].as_object().is_some_and(|all| !below(all, &PAUSED).is_empty());
+    let manifest = annotation.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    managed_fields.iter().any(|entry| entry["manager"] != ours && is_main_resource(entry) && owns(entry))
+        || manifest.is_some_and(|manifest| manifest["spec"]["paused"] == true)
+}
+
 /// The annotation of client-side apply with the template that is live now, or `None` if it holds no manifest with a
 /// template. Defaults that the API server filled in do no harm there: what the next apply removes, the server fills in
 /// again.
@@ -219,6 +252,32 @@ mod tests {
         let mut status = entry("kube-controller-manager", "Update", &json!({"f:image": {}}));
         status["subresource"] = json!("status");
         assert!(owners(&[status], "snapback").is_empty());
+    }
+
+    #[test]
+    fn a_freeze_is_disowned_and_the_rest_stays_ours() {
+        let fields = |fields: &Value| json!({"manager": "snapback", "operation": "Update", "fieldsV1": fields});
+        let mark = format!("f:{FROZEN}");
+        let frozen = json!({"f:metadata": {"f:annotations": {&mark: {}}}, "f:spec": {"f:paused": {}}});
+        let user = entry("helm", "Apply", &json!({"f:image": {}}));
+        assert_eq!(disowned(&[user.clone(), fields(&frozen)], "snapback"), Some(vec![user.clone()]));
+        let more = json!({"f:metadata": {"f:annotations": {&mark: {}}}, "f:spec": {"f:paused": {}, "f:template": {}}});
+        let left = disowned(&[fields(&more)], "snapback").unwrap();
+        assert_eq!(left, [fields(&json!({"f:spec": {"f:template": {}}}))]);
+        assert_eq!(disowned(&left, "snapback"), None);
+        assert_eq!(disowned(&[user], "snapback"), None);
+    }
+
+    #[test]
+    fn a_pause_is_applied_by_whoever_owns_it_or_wrote_it_down() {
+        let paused = |manager: &str| {
+            vec![json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:paused": {}}}})]
+        };
+        assert!(pause_is_applied(&paused("helm"), "snapback", None));
+        assert!(!pause_is_applied(&paused("snapback"), "snapback", None));
+        assert!(pause_is_applied(&[], "snapback", Some(r#"{"spec":{"paused":true}}"#)));
+        assert!(!pause_is_applied(&[], "snapback", Some(r#"{"spec":{"paused":false}}"#)));
+        assert!(!pause_is_applied(&[], "snapback", Some("not JSON")));
     }
 
     #[test]

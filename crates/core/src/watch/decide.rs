@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{MAX_QUARANTINED, Phase, Quarantined, RevisionRef, Rollout, Soaked, Standing, Target, soaked};
+use super::freeze::{self, FreezeAct};
+use super::{FreezeState, MAX_QUARANTINED, Phase, Quarantined, RevisionRef, Rollout, Soaked, Standing, Target, soaked};
 use crate::checks::{CheckResult, Verdict, Why};
 use crate::notice::{Notice, Reason};
 use crate::permission::windows;
@@ -17,6 +18,8 @@ pub struct Decision {
     pub state: Target,
     /// The rollback to order, if one was decided.
     pub order: Option<Order>,
+    /// What is to be done about a freeze.
+    pub freeze: Option<FreezeAct>,
     /// What to tell.
     pub notices: Vec<Notice>,
     /// When to look again; `None` means at the next change.
@@ -59,6 +62,25 @@ pub fn decide(
     acting: Option<&rollback::Acting>,
     now: Timestamp,
 ) -> Decision {
+    let mut told = Vec::new();
+    let end = freeze::follow(policy, &mut state, workload, &mut told);
+    let mut decision = judge(policy, state, workload, checks, acting, end, now);
+    // What ends comes before what begins: the next look sees whether there is anything to freeze.
+    decision.freeze = end.or(decision.freeze);
+    told.append(&mut decision.notices);
+    decision.notices = told;
+    decision
+}
+
+fn judge(
+    policy: &Policy,
+    mut state: Target,
+    workload: &Workload,
+    checks: &[CheckResult],
+    acting: Option<&rollback::Acting>,
+    end: Option<FreezeAct>,
+    now: Timestamp,
+) -> Decision {
     let mut notices = Vec::new();
     if let (Some(name), Some(acting)) = (state.rollback.clone(), acting) {
         return follow_rollback(state, &name, acting, workload, now);
@@ -67,12 +89,17 @@ pub fn decide(
         if state.standing.reason.is_empty() {
             state.standing = known_good(&state);
         }
-        return Decision { state, order: None, notices, next_look: None };
+        return Decision { state, order: None, freeze: None, notices, next_look: None };
     };
     if policy.suspend {
         return done(state, Standing::new("Suspended", "the policy is suspended; nothing is judged"), notices);
     }
-    if workload.paused {
+    if end.is_none() && freeze::is_frozen(workload) {
+        state.phase = Phase::Held;
+        state.standing = Standing::new("ForwardFixOnly", freeze::frozen(&state.current.name(), workload));
+        return Decision { state, order: None, freeze: None, notices, next_look: Some(policy.soak.interval) };
+    }
+    if workload.paused && end != Some(FreezeAct::End) {
         return done(state, Standing::new("Paused", "the Deployment is paused; nothing is judged"), notices);
     }
     if workload.replicas == 0 {
@@ -99,7 +126,7 @@ pub fn decide(
         let message = format!("{}: {}", common.name, common.message);
         hold(&mut state, &mut notices, &message);
         state.standing = Standing::new("NotCausedByRelease", message);
-        return Decision { state, order: None, notices, next_look: interval };
+        return Decision { state, order: None, freeze: None, notices, next_look: interval };
     }
 
     // The hold of an earlier look is over when its cause is.
@@ -125,7 +152,7 @@ pub fn decide(
         .map(|completed| policy.soak.duration - now.duration_since(completed))
         .filter(SignedDuration::is_positive);
     let next_look = Some(until_soak_end.map_or(policy.soak.interval, |left| left.min(policy.soak.interval)));
-    Decision { state, order: None, notices, next_look }
+    Decision { state, order: None, freeze: None, notices, next_look }
 }
 
 /// An external cause is a finding only once it lasted as long as a breach would have to.
@@ -163,7 +190,7 @@ fn known_good(state: &Target) -> Standing {
 
 fn done(mut state: Target, standing: Standing, notices: Vec<Notice>) -> Decision {
     state.standing = standing;
-    Decision { state, order: None, notices, next_look: None }
+    Decision { state, order: None, freeze: None, notices, next_look: None }
 }
 
 /// Goes to `Held`, telling it once.
@@ -220,15 +247,18 @@ fn on_cause(
     rollout: &Rollout,
     now: Timestamp,
 ) -> Decision {
+    let mode = freeze::mode(policy, workload);
+    if workload.said.migration == Some(Ok(Migration::Irreversible)) && mode != Mode::Observe {
+        return forward_only(policy, state, workload, &cause, rollout, now);
+    }
     let Cause { story, critical, .. } = &cause;
     let said = &workload.said;
-    let mode = said.mode.clone().and_then(Result::ok).unwrap_or(policy.mode);
     let mut notices = Vec::new();
 
     let held = |mut state: Target, mut notices: Vec<Notice>, reason: &'static str, message: String| {
         hold(&mut state, &mut notices, &message);
         state.standing = Standing::new(reason, message);
-        Decision { state, order: None, notices, next_look: Some(policy.soak.interval) }
+        Decision { state, order: None, freeze: None, notices, next_look: Some(policy.soak.interval) }
     };
 
     let Some(good) = state.known_good.clone() else {
@@ -241,14 +271,6 @@ fn on_cause(
         let object = workload.kind.revisions();
         let message = format!("{story}. The known good revision {} has no {object} and no copy any more", good.name());
         return held(state, notices, "KnownGoodIsGone", message);
-    }
-
-    if said.migration == Some(Ok(Migration::Irreversible)) && mode != Mode::Observe {
-        let message = format!(
-            "{story}. {} changed data irreversibly ({MIGRATION}), so it can only be fixed forward: nothing is undone",
-            state.current.name()
-        );
-        return held(state, notices, "ForwardFixOnly", message);
     }
 
     if rollout.returned.is_none() {
@@ -286,7 +308,56 @@ fn on_cause(
     notices.push(Notice::new(Reason::RollbackDecided, outcome.clone()));
     state.phase = if order.ask.is_some() { Phase::AwaitingApproval } else { Phase::RollingBack };
     state.standing = Standing::new("RollbackDecided", outcome);
-    Decision { state, order: Some(order), notices, next_look: Some(policy.soak.interval) }
+    Decision { state, order: Some(order), freeze: None, notices, next_look: Some(policy.soak.interval) }
+}
+
+/// The release changed data irreversibly: nothing is undone. While old pods still serve, and we may act alone, they are
+/// kept by freezing the rollout.
+fn forward_only(
+    policy: &Policy,
+    mut state: Target,
+    workload: &Workload,
+    cause: &Cause,
+    rollout: &Rollout,
+    now: Timestamp,
+) -> Decision {
+    let mut notices = Vec::new();
+    let Cause { story, critical, .. } = cause;
+    let said = &workload.said;
+    let mut message = format!(
+        "{story}. {} changed data irreversibly ({MIGRATION}), so it can only be fixed forward: nothing is undone",
+        state.current.name()
+    );
+    let serving = freeze::still_serving(workload);
+    let ask = ask(policy, said, freeze::mode(policy, workload), *critical, now);
+    let was_resumed = rollout.freeze == Some(FreezeState::Resumed);
+    let mut act = None;
+    if was_resumed {
+        message.push_str("; a person resumed its rollout, so it is not frozen again");
+    } else if serving > 0 && workload.kind == Kind::Deployment {
+        let deployment = &workload.name;
+        match ask {
+            None => act = Some(FreezeAct::Begin),
+            Some(why) => message.push_str(&format!(
+                ". {serving} pods of other revisions still serve; a person may keep them ({why}): kubectl rollout pause \
+                 deploy/{deployment}"
+            )),
+        }
+    }
+    if act.is_some() {
+        // The page follows once it is frozen.
+        if state.phase != Phase::Held && rollout.returned.is_none() {
+            notices.push(Notice::new(Reason::CheckBreached, story.clone()));
+        }
+        state.phase = Phase::Held;
+    } else if was_resumed {
+        // Whoever resumed it knows.
+        state.phase = Phase::Held;
+    } else {
+        hold(&mut state, &mut notices, &message);
+    }
+    state.standing = Standing::new("ForwardFixOnly", message);
+    Decision { state, order: None, freeze: act, notices, next_look: Some(policy.soak.interval) }
 }
 
 /// Why a person has to agree, if one has to.
@@ -354,7 +425,13 @@ fn follow_rollback(
             quarantine(&mut state);
             let mut notices = Vec::new();
             super::quarantine::returned(&mut state, name.to_owned(), now, &mut notices);
-            return Decision { state, order: None, notices, next_look: Some(SignedDuration::from_secs(1)) };
+            return Decision {
+                state,
+                order: None,
+                freeze: None,
+                notices,
+                next_look: Some(SignedDuration::from_secs(1)),
+            };
         }
         Act::Failed => {
             quarantine(&mut state);
@@ -378,5 +455,5 @@ fn follow_rollback(
     };
     state.phase = phase;
     state.standing = Standing::new(reason, acting.message.clone());
-    Decision { state, order: None, notices: Vec::new(), next_look: None }
+    Decision { state, order: None, freeze: None, notices: Vec::new(), next_look: None }
 }

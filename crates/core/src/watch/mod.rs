@@ -8,7 +8,7 @@
 //!    │                                          ▼ Breached
 //!    │        nothing to go back to, external cause,          Automatic      Approve, or only Warnings
 //!    │        Observe, irreversible change of data                │              │
-//!    │                     Held                              RollingBack   AwaitingApproval
+//!    │              Held, perhaps frozen                     RollingBack   AwaitingApproval
 //!    │                                                            │              │
 //!    └──────────────── the Rollback succeeded ◀──────────── Verifying ◀──────────┘
 //!                                                                 │ not cured
@@ -16,11 +16,12 @@
 //! ```
 //!
 //! [`observe`] folds a live look into the state: which rollout is this, is it complete? [`decide`] judges it. Both are
-//! total, take `now`, and return data: the shell commits the state, carries out the one [`Order`], and tells the
-//! [`Notice`](crate::notice::Notice)s.
+//! total, take `now`, and return data: the shell commits the state, carries out the one [`Order`] or [`FreezeAct`], and tells
+//! the [`Notice`](crate::notice::Notice)s.
 
 mod blocked;
 mod decide;
+mod freeze;
 mod observe;
 mod progress;
 mod quarantine;
@@ -28,6 +29,7 @@ mod soak;
 
 pub use blocked::{blocked, permitted};
 pub use decide::{Decision, Order, decide};
+pub use freeze::{FreezeAct, not_frozen};
 pub use observe::observe;
 pub use quarantine::release;
 pub use soak::{Soaked, soaked};
@@ -193,6 +195,17 @@ pub struct Rollout {
     pub completed: Option<Timestamp>,
     /// The record of its undo, when a quarantined revision is back. Such a rollout is not judged: it is undone.
     pub returned: Option<String>,
+    /// What became of it, if we froze it.
+    pub freeze: Option<FreezeState>,
+}
+
+/// What became of a rollout that we froze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FreezeState {
+    /// It is frozen.
+    Frozen,
+    /// A person resumed it. It is not frozen again.
+    Resumed,
 }
 
 /// A revision that was rolled back.

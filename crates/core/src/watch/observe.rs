@@ -106,7 +106,7 @@ fn follow(known: &Target, workload: &Workload, now: Timestamp, notices: &mut Vec
 
 pub(super) fn begin(target: &mut Target, now: Timestamp, notices: &mut Vec<Notice>) {
     target.phase = Phase::Progressing;
-    target.rollout = Some(Rollout { started: now, completed: None, returned: None });
+    target.rollout = Some(Rollout { started: now, completed: None, returned: None, freeze: None });
     let back = target.known_good.as_ref().map_or_else(
         || "there is no known good revision to go back to yet".to_owned(),
         |good| format!("known good is {}", good.name()),

@@ -29,5 +29,5 @@ pub(super) fn returned(target: &mut Target, rollback: String, now: Timestamp, no
     notices.push(Notice::new(Reason::RevisionReturned, message.clone()));
     target.phase = Phase::Progressing;
     target.standing = Standing::new("Quarantined", message);
-    target.rollout = Some(Rollout { started: now, completed: None, returned: Some(rollback) });
+    target.rollout = Some(Rollout { started: now, completed: None, returned: Some(rollback), freeze: None });
 }

@@ -15,7 +15,7 @@ pub use kind::{Kind, Replacing};
 pub use pod::{Failure, PodFacts};
 pub use references::{Reference, ReferenceKind, references};
 pub use rollout::{Incomplete, rolled_out};
-pub use said::{MIGRATION, MIGRATION_JOB, MODE, Migration, Said};
+pub use said::{FROZEN, MIGRATION, MIGRATION_JOB, MODE, Migration, Said};
 
 use jiff::Timestamp;
 
@@ -30,6 +30,8 @@ use crate::rollback::RollingUpdate;
 pub struct Workload {
     /// Its kind.
     pub kind: Kind,
+    /// Its name; for people.
+    pub name: String,
     /// Its UID.
     pub uid: WorkloadUid,
     /// `metadata.generation`.
@@ -44,6 +46,10 @@ pub struct Workload {
     pub replicas: i32,
     /// `spec.paused`; only Deployments can be.
     pub paused: bool,
+    /// Whether somebody else's manifest asks for the pause as well.
+    pub pause_is_applied: bool,
+    /// The revision whose rollout we froze, as [`FROZEN`] says.
+    pub frozen: Option<Fingerprint>,
     /// `status.updatedReplicas`.
     pub updated: i32,
     /// `status.availableReplicas`.

@@ -12,6 +12,9 @@ pub const MIGRATION: &str = "snapback.dev/migration";
 /// On the pod template, beside [`MIGRATION`]: the CronJob or Job in the namespace that takes the change back.
 pub const MIGRATION_JOB: &str = "snapback.dev/migration-job";
 
+/// On the Deployment, by us: its pause is ours. It says the fingerprint of the revision whose rollout we froze.
+pub const FROZEN: &str = "snapback.dev/frozen";
+
 /// What is said. A word that nobody knows is kept as it is: it is said for a reason, so a person is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Said {

@@ -103,6 +103,7 @@ pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
     let pods = revisions.iter().flat_map(|one| (0..one.replicas).map(|index| pod(one.fingerprint.as_str(), index)));
     Workload {
         kind: Kind::Deployment,
+        name: "web".into(),
         uid: WorkloadUid::new("uid"),
         generation: 1,
         observed_generation: 1,
@@ -110,6 +111,8 @@ pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
         images: vec![format!("registry.example/web:{live}")],
         replicas: 3,
         paused: false,
+        pause_is_applied: false,
+        frozen: None,
         updated: 3,
         available: 3,
         total: 3,
