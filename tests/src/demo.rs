@@ -260,10 +260,10 @@ impl Tale {
                     let verdict = format!("{:?}", check.verdict);
                     self.line("evidence", &format!("{verdict:<12} {}: {}", check.name, check.message));
                 }
-                self.line(
-                    "rollback",
-                    &format!("Decided      {name}: {} -> {}", images(&rollback.spec.from), images(&rollback.spec.to)),
-                );
+                if let Some(ordered) = rollback.ordered() {
+                    let (from, to) = (images(ordered.from), images(ordered.to));
+                    self.line("rollback", &format!("Decided      {name}: {from} -> {to}"));
+                }
             }
             for action in rollback.status.iter().flat_map(|status| &status.actions) {
                 if self.told.insert(format!("{name} {} {}", action.at.0, action.action)) {

@@ -27,8 +27,25 @@ pub(crate) fn policies_of(
     concerned.iter().map(|policy| ObjectRef::from_obj(policy.as_ref())).collect()
 }
 
+/// The policies that a record concerns: the one that it came from, or those that may watch what a person puts back.
+pub(crate) fn policies_of_record(
+    store: &reflector::Store<DeserializeGuard<RollbackPolicy>>,
+    rollback: &DeserializeGuard<Rollback>,
+) -> Vec<ObjectRef<DeserializeGuard<RollbackPolicy>>> {
+    let Some(by_hand) = rollback.0.as_ref().ok().filter(|record| record.is_by_hand()) else {
+        return policy_of(rollback).into_iter().collect();
+    };
+    let name = &by_hand.spec.target.name;
+    let watching = store.state_filter(|policy| {
+        let status = policy.0.as_ref().ok().and_then(|policy| policy.status.as_ref());
+        policy.meta().namespace == by_hand.metadata.namespace
+            && status.is_some_and(|status| status.targets.iter().any(|target| target.name == *name))
+    });
+    watching.iter().map(|policy| ObjectRef::from_obj(policy.as_ref())).collect()
+}
+
 /// The policy that a record came from.
-pub(crate) fn policy_of(rollback: &DeserializeGuard<Rollback>) -> Option<ObjectRef<DeserializeGuard<RollbackPolicy>>> {
+fn policy_of(rollback: &DeserializeGuard<Rollback>) -> Option<ObjectRef<DeserializeGuard<RollbackPolicy>>> {
     let policy = rollback.meta().labels.as_ref()?.get(POLICY_LABEL)?;
     Some(ObjectRef::new(policy).within(rollback.meta().namespace.as_deref()?))
 }
@@ -41,7 +58,8 @@ pub(crate) fn rollbacks_of(
     let acting = store.state_filter(|rollback| {
         rollback.0.as_ref().is_ok_and(|rollback| {
             let ended = rollback.status.as_ref().and_then(|status| status.phase).map(rollback::phase);
-            rollback.spec.target.uid == uid && !ended.is_some_and(snapback_core::rollback::Phase::is_terminal)
+            rollback.ordered().is_some_and(|ordered| ordered.uid == uid)
+                && !ended.is_some_and(snapback_core::rollback::Phase::is_terminal)
         })
     });
     acting.iter().map(|rollback| ObjectRef::from_obj(rollback.as_ref())).collect()

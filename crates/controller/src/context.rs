@@ -64,15 +64,18 @@ impl Context {
 }
 
 impl Context {
-    /// What was decided within the longest time that anybody asks about.
+    /// What policies decided within the longest time that anybody asks about. What people undo by hand neither uses up nor
+    /// brakes what may be done without them.
     pub fn past(&self) -> Vec<Past> {
         let records = self.records.state();
         let readable = records.iter().filter_map(|record| record.0.as_ref().ok());
-        let decided = readable.map(|record| Past {
-            namespace: record.metadata.namespace.clone().unwrap_or_default(),
-            uid: WorkloadUid::new(record.spec.target.uid.clone()),
-            decided: record.spec.decided_at.0,
-            automatic: record.spec.require_approval != Some(true),
+        let decided = readable.filter(|record| !record.is_by_hand()).filter_map(|record| {
+            Some(Past {
+                namespace: record.metadata.namespace.clone().unwrap_or_default(),
+                uid: WorkloadUid::new(record.ordered()?.uid),
+                decided: record.decided_at().0,
+                automatic: record.spec.require_approval != Some(true),
+            })
         });
         decided.collect()
     }

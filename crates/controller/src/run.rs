@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::announce::Announcer;
-use crate::concern::{policies_of, policy_of, rollbacks_of};
+use crate::concern::{policies_of, policies_of_record, rollbacks_of};
 use crate::config::OperatorConfig;
 use crate::context::{BadNow, Clock, Context, Failures};
 use crate::error::{Error, report};
@@ -121,7 +121,7 @@ pub async fn run(
         .applied_objects();
     let policies = Controller::for_stream(policy_events, policy_store.clone())
         .with_config(Config::default().concurrency(CONCURRENCY));
-    let of_policy = policy_store.clone();
+    let (of_record, of_policy) = (policy_store.clone(), policy_store.clone());
     let [of_deployment, of_stateful_set, of_daemon_set] = std::array::from_fn(|_| policy_store.clone());
     let (acted, for_policies) = mpsc::unbounded_channel();
     let rollback_api = api::<DeserializeGuard<Rollback>>(&client, namespace.as_deref());
@@ -135,7 +135,7 @@ pub async fn run(
         .watches_stream(deployment_events, move |one| policies_of(&of_deployment, Kind::Deployment, &one.metadata))
         .watches_stream(stateful_set_events, move |one| policies_of(&of_stateful_set, Kind::StatefulSet, &one.metadata))
         .watches_stream(daemon_set_events, move |one| policies_of(&of_daemon_set, Kind::DaemonSet, &one.metadata))
-        .watches_stream(tokio_stream(for_policies), |rollback| policy_of(&rollback))
+        .watches_stream(tokio_stream(for_policies), move |rollback| policies_of_record(&of_record, &rollback))
         .reconcile_on(tokio_stream(woken))
         .reconcile_on(
             tokio_stream(for_others).flat_map(move |changed| futures::stream::iter(concerned(&of_policy, &changed))),

@@ -30,6 +30,8 @@ fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T
 
 /// A Rollback that asks a person; `more` is further YAML of its spec.
 fn asking(namespace: &str, trigger: &str, more: &str) -> String {
+    // One of long ago would be deleted as soon as it has ended.
+    let now = jiff::Timestamp::now();
     format!(
         r#"apiVersion: snapback.dev/v1alpha1
 kind: Rollback
@@ -40,7 +42,7 @@ spec:
   to: {{fingerprint: bbbb, images: ["shop:v1"]}}
   trigger: {{type: {trigger}}}
   requireApproval: true
-  decidedAt: "2026-01-02T03:04:05Z"
+  decidedAt: "{now}"
   deadline: 10m
   verify: {{duration: 2m, interval: 30s, minimumRequests: 50}}
   {more}

@@ -233,7 +233,6 @@ spec:
   to: {fingerprint: bbbb, images: ["shop:v1"]}
   trigger: {type: Manual}
   requireApproval: true
-  decidedAt: "2026-01-02T03:04:05Z"
   deadline: 10m
   jobs: {migration: down}
   verify: {duration: 2m, interval: 30s, minimumRequests: 50, http: [{path: /healthz, port: 8080}]}
@@ -281,4 +280,61 @@ pub(crate) fn record(bed: &Bed) -> Result<()> {
     let said = patch(r#"{"released":null}"#).err().context("a release was taken back")?;
     ensure!(format!("{said:#}").contains("already released"), "{said:#}");
     bed.tools.kubectl(&["delete", "rollback", "record"]).map(drop)
+}
+
+/// A Rollback of a workload that there is none of; `spec` is further YAML of its spec.
+fn short(name: &str, trigger: &str, spec: &str) -> String {
+    format!(
+        r"apiVersion: snapback.dev/v1alpha1
+kind: Rollback
+metadata: {{name: {name}, namespace: default}}
+spec:
+  trigger: {{type: {trigger}}}
+  {spec}
+"
+    )
+}
+
+const NOBODY: &str = "target: {kind: Deployment, name: nobody}";
+const NOBODY_IN_FULL: &str = "target: {kind: Deployment, name: nobody, uid: 0a1b2c}\n  from: {fingerprint: aaaa}";
+
+pub(crate) fn by_hand(bed: &Bed) -> Result<()> {
+    let create = |manifest: &str| bed.tools.kubectl_with(&["create", "--dry-run=server", "-f", "-"], manifest);
+    create(&short("by-hand", "Manual", NOBODY))?;
+    create(&short("by-hand", "Manual", NOBODY).replace("name: by-hand", "generateName: nobody-"))?;
+    create(&short("by-hand", "Manual", &format!("{NOBODY}\n  to: {{revision: 3}}\n  requireApproval: true")))?;
+    create(&short("by-hand", "Manual", &format!("{NOBODY_IN_FULL}\n  to: {{fingerprint: bbbb}}")))?;
+    let all_or_none = "must have all of target.uid, from and to.fingerprint, or none of them";
+    let of_a_policy = "must have target.uid, from, to.fingerprint, decidedAt, deadline and verify";
+    let either = "must have either revision, a number that `kubectl rollout history` shows, or fingerprint";
+    let in_full = format!("{NOBODY_IN_FULL}\n  to: {{fingerprint: bbbb}}");
+    for (trigger, spec, wanted) in [
+        ("Policy", NOBODY.to_owned(), of_a_policy),
+        ("Quarantine", NOBODY.to_owned(), of_a_policy),
+        ("Policy", in_full, of_a_policy),
+        ("Manual", format!("{NOBODY}\n  to: {{revision: 0}}"), "greater than or equal to 1"),
+        ("Manual", format!("{NOBODY}\n  to: {{}}"), either),
+        ("Manual", format!("{NOBODY}\n  to: {{revision: 3, fingerprint: bbbb}}"), either),
+        ("Manual", NOBODY_IN_FULL.to_owned(), all_or_none),
+        ("Manual", format!("{NOBODY}\n  to: {{fingerprint: bbbb}}"), all_or_none),
+        ("Manual", format!("{NOBODY_IN_FULL}\n  to: {{revision: 3}}"), all_or_none),
+    ] {
+        let said = bed.refusal(&short("by-hand", trigger, &spec))?;
+        ensure!(said.contains(wanted), "{trigger} {spec}\nthe refusal does not say {wanted:?}, but:\n{said}");
+    }
+    // What was left out stays out: the record says what was asked.
+    bed.tools.apply(&short("by-hand", "Manual", NOBODY))?;
+    for change in [
+        r#"{"to":{"revision":3}}"#,
+        r#"{"target":{"uid":"0a1b2c"},"from":{"fingerprint":"a"},"to":{"fingerprint":"b"}}"#,
+        r#"{"decidedAt":"2026-01-02T03:00:00Z"}"#,
+        r#"{"deadline":"20m"}"#,
+        r#"{"verify":{"duration":"2m","interval":"30s","minimumRequests":50}}"#,
+    ] {
+        let patch = format!("{{\"spec\":{change}}}");
+        let patched = bed.tools.kubectl(&["patch", "rollback", "by-hand", "--type=merge", "-p", &patch]);
+        let said = format!("{:#}", patched.err().with_context(|| format!("{change} was accepted"))?);
+        ensure!(said.contains("only spec.approval and spec.released may be set"), "{change}: {said}");
+    }
+    bed.tools.kubectl(&["delete", "rollback", "by-hand"]).map(drop)
 }

@@ -101,7 +101,9 @@ fn overlay(bed: &Bed, text: &str) -> Result<()> {
 }
 
 fn dry_run(bed: &Bed, manifest: &str) -> Result<()> {
-    bed.tools.kubectl_with(&["apply", "--dry-run=server", "--validate=strict", "-f", "-"], manifest)?;
+    // A name that the API server makes can only be created.
+    let verb = if manifest.contains("generateName:") { "create" } else { "apply" };
+    bed.tools.kubectl_with(&[verb, "--dry-run=server", "--validate=strict", "-f", "-"], manifest)?;
     // What the schema lets through must also be meant.
     for document in manifest.split("\n---\n").filter(|document| document.contains("kind: RollbackPolicy")) {
         let policy: snapback_api::v1alpha1::RollbackPolicy = serde_yaml_ng::from_str(document)?;

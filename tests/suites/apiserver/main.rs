@@ -23,12 +23,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 51] = [
+const TESTS: [Test; 53] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
     ("unknown_fields_are_told_to_the_author", admission::unknown_field),
     ("a_rollback_is_a_record_and_approved_once", admission::record),
+    ("a_rollback_by_hand_may_leave_out_what_a_policy_spells_out", admission::by_hand),
     ("an_approval_names_the_user_who_gives_it", access::approval),
     ("the_operator_approves_nothing", access::operator_approves_nothing),
     ("only_the_operator_decides_in_the_name_of_a_policy", access::policy_decides),
@@ -75,6 +76,7 @@ const TESTS: [Test; 51] = [
     ("with_on_delete_only_the_stuck_pod_is_replaced", workloads::on_delete),
     ("the_controllers_leave_our_copies_alone", workloads::copies),
     ("one_name_of_two_kinds_is_two_targets", workloads::kinds_apart),
+    ("a_rollback_by_hand_goes_back_and_get_tells_it", operator::by_hand),
 ];
 
 fn main() -> ExitCode {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use snapback_api::v1alpha1::{PhaseName, RollbackPhase, RollbackPolicy};
+use snapback_tests::tools;
 
 use crate::bed::{Bed, condition};
 
@@ -177,6 +178,48 @@ pub(crate) fn crash_loop(bed: &Bed) -> Result<()> {
     let found = bed.wait(rollbacks.list(&kube::api::ListParams::default()))?.items;
     let phase = found.first().and_then(|rollback| rollback.status.as_ref()?.phase);
     ensure!(found.len() == 1 && phase == Some(RollbackPhase::Succeeded), "{found:?}");
+    let image =
+        ["-n", &namespace, "get", "deploy", "checkout", "-o", "jsonpath={.spec.template.spec.containers[0].image}"];
+    let image = bed.tools.kubectl(&image)?;
+    ensure!(image == "shop/checkout:v1", "{image}");
+    Ok(())
+}
+
+/// As in the tutorial: no more is written than what is meant.
+pub(crate) fn by_hand(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("by-hand")?;
+    let rollout = ["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"];
+    for version in ["v1", "v2"] {
+        bed.tools.apply(&deployment(&namespace).replace("checkout:v1", &format!("checkout:{version}")))?;
+        bed.tools.kubectl(&rollout)?;
+    }
+    let example = std::fs::read_to_string(tools::repository().join("examples/rollback-by-hand.yaml"))?;
+    let example = example.replace("namespace: shop", &format!("namespace: {namespace}"));
+    let quickly = "spec:\n  verify: {duration: 2s, interval: 1s, minimumRequests: 1}\n";
+    bed.tools.kubectl_with(&["create", "-f", "-"], &example.replace("spec:\n", quickly))?;
+    let records = ["-n", &namespace, "wait", "rollback", "--all", "--for=condition=Ready", "--timeout=60s"];
+    bed.tools.kubectl(&records)?;
+    let table = bed.tools.kubectl(&["-n", &namespace, "get", "rollbacks"])?;
+    ensure!(table.contains("Succeeded") && table.contains("Verified"), "{table}");
+    ensure!(table.lines().all(|line| line.trim_end().len() <= 80), "wider than 80 columns:\n{table}");
+    let wide = bed.tools.kubectl(&["-n", &namespace, "get", "rollbacks", "-o", "wide"])?;
+    ensure!(wide.contains("shop/checkout:v2 (") && wide.contains("shop/checkout:v1 ("), "{wide}");
+    // What it was found to mean is as fixed as what was asked.
+    let name = bed.tools.kubectl(&["-n", &namespace, "get", "rollbacks", "-o", "name"])?;
+    let patch = r#"{"status":{"resolved":{"uid":"another"}}}"#;
+    let patch = [
+        "-n",
+        &namespace,
+        "patch",
+        name.trim(),
+        "--subresource=status",
+        "--type=merge",
+        "--dry-run=server",
+        "-p",
+        patch,
+    ];
+    let said = bed.tools.kubectl(&patch).err().context("what it means was changed")?;
+    ensure!(format!("{said:#}").contains("what the order means was already found out"), "{said:#}");
     let image =
         ["-n", &namespace, "get", "deploy", "checkout", "-o", "jsonpath={.spec.template.spec.containers[0].image}"];
     let image = bed.tools.kubectl(&image)?;

@@ -19,7 +19,10 @@ pub(crate) fn superseded(bed: &Bed) -> Result<()> {
     })?;
     ensure!(third.known_good == second.known_good, "v2 became known good without its soak");
     let rollback = scenario.ended(RollbackPhase::Succeeded, 60)?;
-    ensure!(rollback.spec.from.fingerprint == third.current.fingerprint, "another revision was judged");
+    ensure!(
+        rollback.ordered().is_some_and(|ordered| ordered.from.fingerprint == third.current.fingerprint),
+        "another revision was judged"
+    );
     ensure!(scenario.events()?.iter().any(|event| event == "RolloutSuperseded"), "no Event");
     scenario.is_version("v1")
 }
@@ -178,7 +181,7 @@ pub(crate) fn comes_back(bed: &Bed) -> Result<()> {
 pub(crate) fn probed(bed: &Bed) -> Result<()> {
     let scenario = undone_with_probes(bed, "probed", "[{path: /healthz, port: 8080}, {path: /readyz, port: 8080}]")?;
     let rollback = scenario.ended(RollbackPhase::Succeeded, 60)?;
-    ensure!(rollback.spec.verify.http.len() == 2, "the record lacks the probes: {:?}", rollback.spec.verify);
+    ensure!(rollback.verify().http.len() == 2, "the record lacks the probes: {:?}", rollback.spec.verify);
     let status = rollback.status.context("no status")?;
     ensure!(status.message.ends_with("its pods answer their probes"), "{}", status.message);
     let verified = status.conditions.iter().find(|condition| condition.type_ == "Verified");

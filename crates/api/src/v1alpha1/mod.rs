@@ -4,6 +4,7 @@ mod check;
 mod jobs;
 mod metrics;
 mod observed;
+mod ordered;
 mod policy;
 mod policy_status;
 mod probe;
@@ -15,6 +16,7 @@ pub use check::{CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, Quanti
 pub use jobs::{HelmSpec, JobStatus, RollbackJobs};
 pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMetric};
 pub use observed::{CheckStatus, ConfigStatus, RevisionStatus, VerdictName};
+pub use ordered::Ordered;
 pub use policy::{
     AnalysisSpec, ConfigModeName, LabelSelectorSpec, MethodName, ModeName, OnNoDataName, Requirement, RollbackPolicy,
     RollbackPolicySpec, RollbackRulesSpec, SelectorOperator, SoakSpec, SpeedName, TargetKind, TargetRef, VerifySpec,
@@ -25,11 +27,11 @@ pub use policy_status::{
 };
 pub use probe::{HttpProbeSpec, SchemeName};
 pub use rollback::{
-    ApprovalDecision, ApprovalSpec, LimitSpec, ReleaseSpec, Rollback, RollbackSpec, RollbackTarget, RollbackVerify,
-    TriggerSpec, TriggerType,
+    ApprovalDecision, ApprovalSpec, LimitSpec, ReleaseSpec, RevisionTo, Rollback, RollbackSpec, RollbackTarget,
+    RollbackVerify, TriggerSpec, TriggerType,
 };
 pub use rollback_status::{
-    ActionStatus, DeletedPod, FieldOwner, RestorationStatus, RollbackPhase, RollbackStatus, Timeline,
+    ActionStatus, DeletedPod, FieldOwner, ResolvedStatus, RestorationStatus, RollbackPhase, RollbackStatus, Timeline,
 };
 pub use windows::{WindowKindName, WindowSpec};
 

@@ -13,8 +13,8 @@ use super::policy::{ConfigModeName, SpeedName, TargetKind};
 use super::probe::HttpProbeSpec;
 use super::rollback_status::RollbackStatus;
 
-/// Puts one earlier revision of one workload back, once, and checks that this cured the fault. A policy creates it;
-/// it stays as the record. Everything but the approval is fixed at creation.
+/// Puts one earlier revision of one workload back, once, and checks that this cured the fault. A policy creates it, or a
+/// person; it stays as the record. Everything but the approval is fixed at creation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "snapback.dev",
@@ -32,24 +32,29 @@ use super::rollback_status::RollbackStatus;
     printcolumn(json_path = ".spec.trigger.checks[0]", name = "Check", type_ = "string"),
     printcolumn(json_path = ".status.reason", name = "Why", type_ = "string"),
     printcolumn(json_path = ".metadata.creationTimestamp", name = "Age", type_ = "date"),
-    printcolumn(json_path = ".spec.from.images[0]", name = "From", type_ = "string", priority = 1),
-    printcolumn(json_path = ".spec.to.images[0]", name = "To", type_ = "string", priority = 1),
+    printcolumn(json_path = ".status.from", name = "From", type_ = "string", priority = 1),
+    printcolumn(json_path = ".status.to", name = "To", type_ = "string", priority = 1),
     printcolumn(json_path = ".status.message", name = "Message", type_ = "string", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.target == oldSelf.target && self.from == oldSelf.from && self.to == oldSelf.to && self.trigger == oldSelf.trigger").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
-#[x_kube(validation = Rule::new("self.decidedAt == oldSelf.decidedAt && self.deadline == oldSelf.deadline && self.verify == oldSelf.verify && has(self.config) == has(oldSelf.config) && (!has(self.config) || self.config == oldSelf.config) && has(self.speed) == has(oldSelf.speed) && (!has(self.speed) || self.speed == oldSelf.speed) && has(self.approvalTimeout) == has(oldSelf.approvalTimeout) && (!has(self.approvalTimeout) || self.approvalTimeout == oldSelf.approvalTimeout) && has(self.requireApproval) == has(oldSelf.requireApproval) && (!has(self.requireApproval) || self.requireApproval == oldSelf.requireApproval)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
+#[x_kube(validation = Rule::new("self.target == oldSelf.target && has(self.from) == has(oldSelf.from) && (!has(self.from) || self.from == oldSelf.from) && has(self.to) == has(oldSelf.to) && (!has(self.to) || self.to == oldSelf.to) && self.trigger == oldSelf.trigger").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
+#[x_kube(validation = Rule::new("has(self.decidedAt) == has(oldSelf.decidedAt) && (!has(self.decidedAt) || self.decidedAt == oldSelf.decidedAt) && has(self.deadline) == has(oldSelf.deadline) && (!has(self.deadline) || self.deadline == oldSelf.deadline) && has(self.verify) == has(oldSelf.verify) && (!has(self.verify) || self.verify == oldSelf.verify) && has(self.config) == has(oldSelf.config) && (!has(self.config) || self.config == oldSelf.config) && has(self.speed) == has(oldSelf.speed) && (!has(self.speed) || self.speed == oldSelf.speed) && has(self.approvalTimeout) == has(oldSelf.approvalTimeout) && (!has(self.approvalTimeout) || self.approvalTimeout == oldSelf.approvalTimeout) && has(self.requireApproval) == has(oldSelf.requireApproval) && (!has(self.requireApproval) || self.requireApproval == oldSelf.requireApproval)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
 #[x_kube(validation = Rule::new("has(self.approvalReason) == has(oldSelf.approvalReason) && (!has(self.approvalReason) || self.approvalReason == oldSelf.approvalReason) && has(self.startedAt) == has(oldSelf.startedAt) && (!has(self.startedAt) || self.startedAt == oldSelf.startedAt) && has(self.firstBadAt) == has(oldSelf.firstBadAt) && (!has(self.firstBadAt) || self.firstBadAt == oldSelf.firstBadAt) && has(self.evidence) == has(oldSelf.evidence) && (!has(self.evidence) || self.evidence == oldSelf.evidence)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
 #[x_kube(validation = Rule::new("has(self.jobs) == has(oldSelf.jobs) && (!has(self.jobs) || self.jobs == oldSelf.jobs)").message("must not change: a Rollback is a record; only spec.approval and spec.released may be set"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)").message("must not change: the approval was already given"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.released) || (has(self.released) && self.released == oldSelf.released)").message("must not change: the revision was already released"))]
+#[x_kube(validation = Rule::new("self.trigger.type == 'Manual' || (has(self.target.uid) && has(self.from) && has(self.to) && has(self.to.fingerprint) && has(self.decidedAt) && has(self.deadline) && has(self.verify))").message("must have target.uid, from, to.fingerprint, decidedAt, deadline and verify; only with trigger.type Manual they may be left out"))]
+#[x_kube(validation = Rule::new("has(self.target.uid) == has(self.from) && has(self.from) == (has(self.to) && has(self.to.fingerprint))").message("must have all of target.uid, from and to.fingerprint, or none of them: what is left out is found out"))]
 pub struct RollbackSpec {
     /// The workload.
     pub target: RollbackTarget,
-    /// The revision to leave.
-    pub from: RevisionStatus,
-    /// The revision to go back to.
-    pub to: RevisionStatus,
+    /// The revision to leave. Absent: the one that is live when the Rollback is first seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<RevisionStatus>,
+    /// The revision to go back to. Absent: the known good one that a policy remembers; without one the newest that still
+    /// serves, else the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<RevisionTo>,
     /// What led to it.
     pub trigger: TriggerSpec,
     /// Whether a person must approve first.
@@ -75,22 +80,25 @@ pub struct RollbackSpec {
     /// Lets the revision that was undone come back: it is judged like a new one. Set it once, with the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<ReleaseSpec>,
-    /// When it was decided.
-    pub decided_at: Time,
+    /// When it was decided. Absent: when it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<Time>,
     /// When the rollout of the bad revision was first seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
     /// When the fault was first measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_bad_at: Option<Time>,
-    /// Time for the good revision's pods to be back before a person is called.
+    /// Time for the good revision's pods to be back before a person is called. Absent: 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
-    pub deadline: String,
-    /// Jobs around the undo.
+    pub deadline: Option<String>,
+    /// Jobs around the undo. Absent, by hand: the one that the release names to take its change of data back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<RollbackJobs>,
-    /// How the cure is verified.
-    pub verify: RollbackVerify,
+    /// How the cure is verified. Absent: by the pods, for 2m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<RollbackVerify>,
     /// Every check as it was at the decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 17))]
@@ -105,9 +113,24 @@ pub struct RollbackTarget {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its UID: a workload of the same name that was made later is another one.
+    /// Its UID: a workload of the same name that was made later is another one. Absent: that of the one that is there when
+    /// the Rollback is first seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
-    pub uid: String,
+    pub uid: Option<String>,
+}
+
+/// The revision to go back to: by its number, or in full.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("has(self.revision) != has(self.fingerprint)").message("must have either revision, a number that `kubectl rollout history` shows, or fingerprint"))]
+pub struct RevisionTo {
+    /// Its number, as `kubectl rollout history` shows it and `kubectl rollout undo --to-revision` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub revision: Option<i64>,
+    /// In full.
+    #[serde(flatten)]
+    pub known: Option<RevisionStatus>,
 }
 
 /// What led to a Rollback.

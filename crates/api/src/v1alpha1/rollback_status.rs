@@ -5,12 +5,13 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::jobs::JobStatus;
-use super::observed::CheckStatus;
+use super::jobs::{JobStatus, RollbackJobs};
+use super::observed::{CheckStatus, RevisionStatus};
 
 /// How far a Rollback is.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(oldSelf.resolved) || (has(self.resolved) && self.resolved == oldSelf.resolved)").message("must not change: what the order means was already found out"))]
 pub struct RollbackStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,6 +27,17 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// The revision that is left, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub from: String,
+    /// The revision that is gone back to, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub to: String,
+    /// What a person's order means, when it leaves out what a policy spells out. Found out once, before anything is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<ResolvedStatus>,
     /// Ready, Reconciling and Stalled as kstatus defines them; Verified (the checks confirmed the cure).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -70,6 +82,21 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub checks: Vec<CheckStatus>,
+}
+
+/// What a person's order means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ResolvedStatus {
+    /// UID of the workload.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// The revision that was live.
+    pub from: RevisionStatus,
+    /// The revision that was chosen.
+    pub to: RevisionStatus,
+    /// Jobs around the undo: the one that the release names to take its change of data back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<RollbackJobs>,
 }
 
 /// What became of the good revision's configuration.

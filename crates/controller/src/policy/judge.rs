@@ -55,6 +55,10 @@ pub(super) async fn judge(
     let (mut state, mut notices) = watch::observe(before.as_ref(), &live.workload, now);
     let released = quarantine::released(shared, &namespace, known);
     notices.extend(watch::release(&mut state, &released, now));
+    if state.rollback.is_none() {
+        let good = state.known_good.as_ref().map(|good| good.fingerprint.as_str());
+        state.rollback = quarantine::by_hand(shared, state.uid.as_str(), good, state.current.fingerprint.as_str());
+    }
     let acting = match &state.rollback {
         Some(rollback) => order::acting(shared, &namespace, rollback).await?,
         None => None,

@@ -97,7 +97,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
         let is_marked = guarded.seen.get(name).is_some_and(|seen| seen.marked);
         if !is_marked
             && (guarded.policy.suspend && known.is_none_or(|known| known.rollback.is_none())
-                || is_settled(policy, known, &guarded, name)
+                || is_settled(shared, policy, known, &guarded, name)
                     && quarantine::released(shared, &namespace, known).is_empty())
         {
             targets.extend(known.cloned());
@@ -151,12 +151,20 @@ async fn one_target(
 
 /// Whether nothing can have changed for this target: it is at rest, and the watch shows the very generation that the
 /// status speaks of. Such a target costs no request at all.
-fn is_settled(policy: &RollbackPolicy, known: Option<&TargetStatus>, guarded: &Guarded, name: &str) -> bool {
+fn is_settled(
+    shared: &Context,
+    policy: &RollbackPolicy,
+    known: Option<&TargetStatus>,
+    guarded: &Guarded,
+    name: &str,
+) -> bool {
     let Some(known) = known else { return false };
     let seen = guarded.seen.get(name);
     let is_kept = known.known_good.as_ref().is_none_or(|good| !good.snapshot.is_empty());
+    let good = known.known_good.as_ref().map(|good| good.fingerprint.as_str());
     known.rollout.is_none()
         && known.rollback.is_none()
+        && quarantine::by_hand(shared, &known.uid, good, &known.current.fingerprint).is_none()
         && is_kept
         && policy.status.as_ref().and_then(|status| status.observed_generation) == policy.metadata.generation
         && seen.is_some_and(|seen| seen.uid == known.uid && Some(seen.generation) == known.observed_generation)

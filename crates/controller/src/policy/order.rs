@@ -8,8 +8,9 @@ use kube::{Api, ResourceExt};
 use snapback_api::conditions::cut;
 use snapback_api::convert::probe_specs;
 use snapback_api::v1alpha1::{
-    CheckStatus, ConfigModeName, LimitSpec, POLICY_LABEL, QuantileName, Rollback, RollbackJobs, RollbackPhase,
-    RollbackPolicy, RollbackSpec, RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TriggerSpec, TriggerType,
+    CheckStatus, ConfigModeName, LimitSpec, POLICY_LABEL, QuantileName, RevisionTo, Rollback, RollbackJobs,
+    RollbackPhase, RollbackPolicy, RollbackSpec, RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TriggerSpec,
+    TriggerType,
 };
 use snapback_core::checks::{CheckResult, Verdict};
 use snapback_core::duration;
@@ -86,6 +87,10 @@ pub(super) async fn place(
     for episode in 0..MOST_EPISODES {
         let name = Rollback::name_for(target, uid, order.from.fingerprint.as_str(), episode);
         if let Some(existing) = crate::timed("the Rollback", rollbacks.get_opt(&name)).await? {
+            // A person's own, under a name of ours: it says nothing about what a policy decides.
+            if existing.is_by_hand() {
+                continue;
+            }
             match earlier(&existing) {
                 Earlier::Acting => return Ok(Ordered::Adopted(name)),
                 Earlier::Useless => return Ok(Ordered::NotAgain(name)),
@@ -98,12 +103,12 @@ pub(super) async fn place(
             // That record ended after our look: what we saw may have been undone by it.
             is_still_live(shared, &namespace, guarded.kind, target, order).await?;
             // The first of them was the decision, the others were for its coming back.
-            let again: Vec<Timestamp> = undone.iter().skip(1).map(|record| record.spec.decided_at.0).collect();
+            let again: Vec<Timestamp> = undone.iter().skip(1).map(|record| record.decided_at().0).collect();
             if !may_undo_again(&again, &shared.limits, order.decided) {
                 return Ok(Ordered::Contended(last.name_any()));
             }
         }
-        let on = RollbackTarget { kind: guarded.kind.into(), name: target.to_owned(), uid: uid.to_owned() };
+        let on = RollbackTarget { kind: guarded.kind.into(), name: target.to_owned(), uid: Some(uid.to_owned()) };
         let rollback = rollback(policy, guarded, on, order, undone.last(), asked, &name);
         // Somebody else's of that name is a conflict: the next look adopts it.
         crate::timed("the Rollback", rollbacks.create(&PostParams::default(), &rollback)).await?;
@@ -150,8 +155,8 @@ pub(super) async fn acting(shared: &Context, namespace: &str, name: &str) -> Res
     let status = rollback.status.clone().unwrap_or_default();
     let phase = status.phase.map_or(snapback_core::rollback::Phase::Running, crate::rollback::phase);
     let contended = status.reason == CONTENDED;
-    let bad = Fingerprint::recorded(rollback.spec.from.fingerprint);
-    Ok(Some(Acting { phase, message: status.message, bad, contended }))
+    let bad = rollback.ordered().map_or("", |ordered| ordered.from.fingerprint.as_str());
+    Ok(Some(Acting { phase, message: status.message, bad: Fingerprint::recorded(bad), contended }))
 }
 
 fn rollback(
@@ -170,8 +175,8 @@ fn rollback(
         name,
         RollbackSpec {
             target,
-            from: revision_status(&order.from),
-            to: revision_status(&order.to),
+            from: Some(revision_status(&order.from)),
+            to: Some(RevisionTo { revision: None, known: Some(revision_status(&order.to)) }),
             trigger: TriggerSpec {
                 type_: if order.returned.is_some() { TriggerType::Quarantine } else { TriggerType::Policy },
                 policy: Some(policy.name_any()),
@@ -189,12 +194,12 @@ fn rollback(
             speed: rules.rollback.fast.then_some(SpeedName::Fast),
             approval: None,
             released: None,
-            decided_at: stored(order.decided),
+            decided_at: Some(stored(order.decided)),
             started_at: Some(stored(order.started)),
             first_bad_at: order.first_bad.map(stored),
-            deadline: duration::format(rules.rollback.deadline),
+            deadline: Some(duration::format(rules.rollback.deadline)),
             jobs: jobs(policy, order),
-            verify: RollbackVerify {
+            verify: Some(RollbackVerify {
                 duration: duration::format(rules.rollback.verify),
                 interval: duration::format(rules.soak.interval),
                 minimum_requests: i64::try_from(rules.minimum_requests).unwrap_or(1),
@@ -202,10 +207,10 @@ fn rollback(
                 http: probe_specs(&rules.rollback.probes),
                 // What came back was not measured again: it is cured when the limits hold that it broke before.
                 limits: match previous.filter(|_| order.returned.is_some()) {
-                    Some(previous) => previous.spec.verify.limits.clone(),
+                    Some(previous) => previous.verify().limits.clone(),
                     None => order.evidence.iter().filter_map(|result| limit(guarded, result)).collect(),
                 },
-            },
+            }),
             evidence: match previous.filter(|_| order.returned.is_some()) {
                 Some(previous) => previous.spec.evidence.clone(),
                 None => evidence(&order.evidence, asked),

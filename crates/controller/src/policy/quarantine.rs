@@ -1,5 +1,6 @@
 //! Revisions that were undone before: whom a person let go, and what is said of those that nobody undoes again.
 
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use snapback_api::v1alpha1::TargetStatus;
 use snapback_core::notice::{Notice, Reason};
@@ -17,6 +18,24 @@ pub(super) fn released(shared: &Context, namespace: &str, known: Option<&TargetS
         record.is_some_and(|record| record.0.as_ref().is_ok_and(|record| record.spec.released.is_some()))
     };
     names.filter(is_released).cloned().collect()
+}
+
+/// The record of a person who is putting the known good revision back: the target follows it like one of its own, and
+/// quarantines what was left. `current` is the live revision. Once the undo is done: before, the policy judges on.
+pub(super) fn by_hand(shared: &Context, uid: &str, good: Option<&str>, current: &str) -> Option<String> {
+    let record = shared.records.state().into_iter().find(|record| {
+        record.0.as_ref().is_ok_and(|record| {
+            let puts_back = record.ordered().is_some_and(|ordered| {
+                ordered.uid == uid && ordered.to.fingerprint == current && good == Some(current)
+            });
+            let is_done = record
+                .status
+                .as_ref()
+                .is_some_and(|status| status.timeline.undo_accepted_at.is_some() && status.timeline.ended_at.is_none());
+            record.is_by_hand() && puts_back && is_done
+        })
+    });
+    record.map(|record| record.name_any())
 }
 
 /// The undo did not help before: a second one would not either.

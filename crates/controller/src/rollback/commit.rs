@@ -8,8 +8,8 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use snapback_api::conditions::{Said, clear, cut, set};
 use snapback_api::v1alpha1::{
-    ActionStatus, DeletedPod, FieldOwner, JobStatus, RestorationStatus, Rollback, RollbackPhase, RollbackStatus,
-    Timeline,
+    ActionStatus, DeletedPod, FieldOwner, JobStatus, ResolvedStatus, RestorationStatus, RevisionStatus, Rollback,
+    RollbackPhase, RollbackStatus, Timeline,
 };
 use snapback_core::checks::CheckResult;
 use snapback_core::configuration::Restoration;
@@ -18,7 +18,7 @@ use snapback_core::rollback::{JobRun, Phase, Progress, Step, amount_to_text, hel
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::status::{check_status, stored};
+use crate::status::{check_status, revision_ref, stored};
 
 /// Most actions that are kept.
 const MOST_ACTIONS: usize = 32;
@@ -39,8 +39,33 @@ async fn write(ctx: &Context, rollback: &Rollback, next: RollbackStatus) -> Resu
     if rollback.status.as_ref() == Some(&next) {
         return Ok(rollback.clone());
     }
+    replace(ctx, rollback, next).await
+}
+
+/// Writes what a person's order means, and why, before anything is done by it.
+pub(super) async fn resolved(
+    ctx: &Context,
+    rollback: &Rollback,
+    resolved: ResolvedStatus,
+    message: &str,
+) -> Result<Rollback, Error> {
+    let known = rollback.status.clone().unwrap_or_default();
+    let message = cut(message, 1024);
+    let mut next = RollbackStatus { reason: "Resolved".to_owned(), message: message.clone(), ..known };
+    (next.from, next.to) = (named(&resolved.from), named(&resolved.to));
+    next.actions.push(ActionStatus { at: stored(ctx.now()), action: next.reason.clone(), message });
+    next.resolved = Some(resolved);
+    replace(ctx, rollback, next).await
+}
+
+/// A revision as people call it.
+fn named(revision: &RevisionStatus) -> String {
+    cut(&revision_ref(revision).name(), 512)
+}
+
+async fn replace(ctx: &Context, rollback: &Rollback, status: RollbackStatus) -> Result<Rollback, Error> {
     let mut object = rollback.clone();
-    object.status = Some(next);
+    object.status = Some(status);
     let rollbacks: Api<Rollback> = Api::namespaced(ctx.client.clone(), &rollback.namespace().unwrap_or_default());
     let params = PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
     crate::timed("the Rollback's status", rollbacks.replace_status(&rollback.name_any(), &params, &object)).await
@@ -89,16 +114,20 @@ fn next(
         actions.drain(..surplus);
     }
     let progress = &step.progress;
+    let ordered = rollback.ordered();
     RollbackStatus {
         observed_generation: generation,
         phase: Some(phase_name(phase)),
         reason: step.reason.to_owned(),
         message: cut(&step.message, 1024),
+        from: ordered.map(|ordered| named(ordered.from)).unwrap_or_default(),
+        to: ordered.map(|ordered| named(ordered.to)).unwrap_or_default(),
+        resolved: known.resolved.clone(),
         conditions,
         timeline: Timeline {
             deployed_at: rollback.spec.started_at.clone(),
             first_bad_at: rollback.spec.first_bad_at.clone(),
-            decided_at: Some(rollback.spec.decided_at.clone()),
+            decided_at: Some(rollback.decided_at()),
             approved_at: progress.approved.map(stored),
             undo_requested_at: progress.undo_requested.map(stored),
             undo_accepted_at: progress.undo_accepted.map(stored),

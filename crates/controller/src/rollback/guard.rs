@@ -22,15 +22,17 @@ use crate::status::revision_ref;
 /// The order, and what has happened so far.
 pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
     let spec = &rollback.spec;
+    let verify = rollback.verify();
+    let ordered = rollback.ordered().ok_or("spec must have target.uid, from and to")?;
     let field = |name: &str, text: &str| duration::parse(text).map_err(|error| format!("spec.{name} {error}"));
     let approval = spec.approval.as_ref().map(|approval| match approval.decision {
         ApprovalDecision::Approved => Approval::Approved,
         ApprovalDecision::Rejected => Approval::Rejected,
     });
     let order = Order {
-        uid: WorkloadUid::new(spec.target.uid.clone()),
-        from: revision_ref(&spec.from),
-        to: revision_ref(&spec.to),
+        uid: WorkloadUid::new(ordered.uid),
+        from: revision_ref(ordered.from),
+        to: revision_ref(ordered.to),
         needs_approval: spec.require_approval.unwrap_or(false),
         ask: spec.approval_reason.clone(),
         handle: format!("-n {} rollback {}", rollback.namespace().unwrap_or_default(), rollback.name_any()),
@@ -41,11 +43,11 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
             Some(ConfigModeName::Ignore) | None => ConfigMode::Ignore,
         },
         fast: spec.speed == Some(SpeedName::Fast),
-        decided: spec.decided_at.0,
+        decided: rollback.decided_at().0,
         approval_timeout: spec.approval_timeout.as_deref().map(|text| field("approvalTimeout", text)).transpose()?,
-        deadline: field("deadline", &spec.deadline)?,
-        verify: field("verify.duration", &spec.verify.duration)?,
-        probes: probes("spec.verify.http", &spec.verify.http).map_err(|error| error.to_string())?,
+        deadline: field("deadline", rollback.deadline())?,
+        verify: field("verify.duration", &verify.duration)?,
+        probes: probes("spec.verify.http", &verify.http).map_err(|error| error.to_string())?,
         jobs: jobs(rollback),
     };
     if order.from.fingerprint == order.to.fingerprint {
@@ -80,7 +82,7 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
 }
 
 fn jobs(rollback: &Rollback) -> PlannedJobs {
-    let spec = rollback.spec.jobs.clone().unwrap_or_default();
+    let spec = rollback.jobs().cloned().unwrap_or_default();
     let planned = |template: String, purpose| {
         let job = job_name(&rollback.name_any(), &rollback.uid().unwrap_or_default(), purpose);
         let handle = format!("-n {} job/{job}", rollback.namespace().unwrap_or_default());

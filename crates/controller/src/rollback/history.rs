@@ -19,7 +19,7 @@ use crate::context::Context;
 pub(super) async fn prune(ctx: &Context, ended: &Rollback) -> Action {
     let now = ctx.now();
     let namespace = ended.namespace().unwrap_or_default();
-    let uid = WorkloadUid::new(ended.spec.target.uid.clone());
+    let uid = target(ended);
     let records: Vec<(Record, Preconditions)> = ctx
         .records
         .state()
@@ -42,17 +42,23 @@ pub(super) async fn prune(ctx: &Context, ended: &Rollback) -> Action {
     Action::requeue(Duration::try_from(left).unwrap_or_default() + Duration::from_mins(1))
 }
 
+/// What a record is about. One that found no workload is about the name that a person wrote.
+fn target(record: &Rollback) -> WorkloadUid {
+    let named = || format!("{}/{}", record.namespace().unwrap_or_default(), record.spec.target.name);
+    WorkloadUid::new(record.ordered().map_or_else(named, |ordered| ordered.uid.to_owned()))
+}
+
 fn has_ended(record: &Rollback) -> bool {
     record.status.as_ref().and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal())
 }
 
 fn end_of(record: &Rollback) -> Timestamp {
     let ended = record.status.as_ref().and_then(|status| status.timeline.ended_at.as_ref());
-    ended.map_or(record.spec.decided_at.0, |ended| ended.0)
+    ended.map_or(record.decided_at().0, |ended| ended.0)
 }
 
 fn noted(record: &Rollback) -> (Record, Preconditions) {
-    let uid = WorkloadUid::new(record.spec.target.uid.clone());
+    let uid = target(record);
     // What was released, approved or followed meanwhile is not the record that was read.
     let read = Preconditions { uid: record.uid(), resource_version: record.resource_version() };
     (Record { name: record.name_any(), uid, ended: end_of(record) }, read)

@@ -38,7 +38,7 @@ async fn by_limits(
     since: Timestamp,
     now: Timestamp,
 ) -> (Verification, Vec<CheckResult>) {
-    let spec = &rollback.spec.verify;
+    let spec = &*rollback.verify();
     let limits: Vec<Limit> = spec.limits.iter().filter_map(limit).collect();
     if limits.len() < spec.limits.len() {
         return (Verification::Unknown("a limit of the record cannot be read".to_owned()), Vec::new());

@@ -1,6 +1,7 @@
 //! The controller that acts: one `Rollback` from its order to its end.
 //!
 //! ```text
+//! resolve  what a person's order means, written first     I/O, once
 //! guard    parse the record                               pure
 //! observe  live GET of the workload, LIST what it owns    I/O
 //! measure  the breached checks and the probes, on the     I/O, only while verifying
@@ -11,7 +12,7 @@
 //! commit   write what became of it                        I/O
 //! announce Events and metrics                             I/O, best effort
 //! ```
-//! It knows nothing of policies: the record holds all that it needs.
+//! It knows nothing of policies: the record holds all that it needs. Only what a person left out is asked of them.
 
 mod commit;
 mod guard;
@@ -19,6 +20,7 @@ mod history;
 mod jobs;
 mod measure;
 pub mod probe;
+mod resolve;
 
 pub(crate) use guard::phase;
 
@@ -59,7 +61,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
         }
     }
     let key = format!("rollback {}/{}", rollback.namespace().unwrap_or_default(), rollback.name_any());
-    let result = if is_over { jobs::follow(&ctx, rollback).await } else { advance(rollback, &ctx).await };
+    let result = if is_over { jobs::follow(&ctx, rollback).await } else { Box::pin(advance(rollback, &ctx)).await };
     match &result {
         Ok(_) => {
             ctx.failures.reset(&key);
@@ -72,6 +74,14 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
 
 async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     let now = ctx.now();
+    let resolved;
+    let rollback = if rollback.is_by_hand() && rollback.ordered().is_none() {
+        let Some(written) = resolve::resolve(ctx, rollback).await? else { return Ok(Action::await_change()) };
+        resolved = written;
+        &resolved
+    } else {
+        rollback
+    };
     let (order, progress) = match guard::guard(rollback) {
         Ok(guarded) => guarded,
         Err(problem) => {
@@ -168,7 +178,7 @@ async fn act(
     match undo(&ctx.client, &namespace, name, live, template, surge.as_ref(), false).await {
         Undone::Accepted => {
             let now = ctx.now();
-            ctx.metrics.undone(rollback.spec.decided_at.0, now);
+            ctx.metrics.undone(order.decided, now);
             (Some(undo_accepted(committed, order, now)), false)
         }
         Undone::Outdated => (None, true),

@@ -40,7 +40,7 @@ async fn undone_while_pods_answer(code: StatusCode) -> (World, Rollback, Value, 
 #[tokio::test]
 async fn an_undo_whose_pods_answer_well_is_verified_by_what_its_record_says() {
     let (world, rollback, http, times) = undone_while_pods_answer(StatusCode::NO_CONTENT).await;
-    assert_eq!(serde_json::to_value(&rollback.spec.verify.http).unwrap(), http);
+    assert_eq!(serde_json::to_value(&rollback.verify().http).unwrap(), http);
     assert!(times >= 3 && times.is_multiple_of(3), "each of three pods at each look, but {times}");
     let status = rollback.status.unwrap();
     assert_eq!((status.phase, status.reason.as_str()), (Some(RollbackPhase::Succeeded), "Verified"));

@@ -35,7 +35,7 @@ async fn it_is_undone_again_at_once_with_the_evidence_of_before() {
     assert_eq!((first.spec.trigger.type_, second.spec.trigger.type_), (TriggerType::Policy, TriggerType::Quarantine));
     assert_eq!(second.spec.trigger.previous, first.metadata.name);
     assert_eq!(second.spec.evidence, first.spec.evidence);
-    let (started, decided) = (second.spec.started_at.as_ref().unwrap(), &second.spec.decided_at);
+    let (started, decided) = (second.spec.started_at.as_ref().unwrap(), second.decided_at());
     assert!(decided.0.duration_since(started.0).as_secs() <= 2, "it was waited for");
 }
 
