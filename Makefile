@@ -31,7 +31,7 @@ cluster: ## Keep a cluster running for hands-on work; prints its KUBECONFIG
 	@$(CARGO) build --locked -p snapback-tests --bin testbed
 	@$(TESTBED) cluster
 
-bench-undo: ## Time undos on real pods against kubectl rollout undo (about 10 min)
+bench-undo: ## Time undos on real pods against kubectl rollout undo (about 15 min)
 	@$(CARGO) build --locked -p snapback-tests --bin testbed
 	@$(TESTBED) bench-undo
 

@@ -6,7 +6,7 @@ mod support;
 use snapback_core::configuration::Configured;
 use snapback_core::rollback::{Choice, Remembered, choose};
 use snapback_core::watch::{Quarantined, RevisionRef};
-use snapback_core::workload::{Migration, Workload};
+use snapback_core::workload::{Migration, Said, Workload};
 use support::*;
 
 /// `v3` runs; the two before it are kept.
@@ -116,6 +116,13 @@ fn a_first_revision_has_nothing_before_it() {
 fn a_replica_set_without_a_number_is_none_of_the_deployments() {
     let unnumbered = workload("v2", vec![revision("v1", 0, 0, 0), revision("v2", 1, 3, 3)]);
     assert_eq!(refused(&unnumbered, None, &Remembered::default()).0, "NothingToGoBackTo");
+}
+
+#[test]
+fn a_frozen_rollout_is_not_asked_to_be_resumed() {
+    let mut frozen = Workload { paused: true, ..third() };
+    frozen.said = Said::read(None, Some("Irreversible"));
+    assert_eq!(refused(&frozen, None, &good("v1")).0, "ForwardFixOnly");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::probe::HttpProbeSpec;
 use super::rollback_status::RollbackStatus;
 
 /// Puts one earlier revision of one workload back, once, and checks that this cured the fault. A policy creates it, or a
-/// person; it stays as the record. Everything but the approval is fixed at creation.
+/// person; it stays as the record. Everything but the approval and the release is fixed at creation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "snapback.dev",
@@ -184,7 +184,9 @@ pub struct ApprovalSpec {
 /// Why a revision that was undone may come back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ReleaseSpec {
-    /// Who says so.
+    /// Who says so: the user by the name that `kubectl auth whoami` shows. With the chart's admission policy it must be
+    /// set, and be the user who sets it.
+    // Twice a name's length: that of a service account holds its namespace too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub by: Option<String>,

@@ -57,16 +57,17 @@ impl Refusal {
 pub fn choose(workload: &Workload, number: Option<i64>, remembered: &Remembered) -> Result<Choice, Refusal> {
     let refuse = |reason, message| Err(Refusal { reason, message });
     let from = RevisionRef::live(workload);
-    if workload.paused {
-        let message = "the Deployment is paused: resume it (kubectl rollout resume), then ask again";
-        return refuse("Paused", message.to_owned());
-    }
+    // First: a frozen rollout is paused as well, and must not be resumed for this.
     if workload.said.migration == Some(Ok(Migration::Irreversible)) {
         let message = format!(
             "{} changed data irreversibly ({MIGRATION}), so it can only be fixed forward (kubectl rollout undo goes over that)",
             from.name()
         );
         return refuse("ForwardFixOnly", message);
+    }
+    if workload.paused {
+        let message = "the Deployment is paused: resume it (kubectl rollout resume), then ask again";
+        return refuse("Paused", message.to_owned());
     }
     let (to, why) = match number {
         Some(number) => (numbered(workload, number, remembered)?, "as asked"),
