@@ -24,7 +24,9 @@ pub(super) async fn prune(ctx: &Context, ended: &Rollback) -> Action {
         .records
         .state()
         .iter()
-        .filter_map(|record| record.0.as_ref().ok().filter(|record| has_ended(record)).map(noted))
+        .filter_map(|record| record.0.as_ref().ok())
+        .filter(|record| target(record) == uid && has_ended(record))
+        .map(noted)
         .collect();
     let known: Vec<Record> = records.iter().map(|(record, _)| record.clone()).collect();
     let rollbacks: Api<Rollback> = Api::namespaced(ctx.client.clone(), &namespace);

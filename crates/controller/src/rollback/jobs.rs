@@ -11,7 +11,7 @@ use snapback_core::workload::{HelmRelease, Workload};
 use super::{commit, guard};
 use crate::context::Context;
 use crate::error::Error;
-use crate::workload::{Observed, Started, look_at_job, observe, start};
+use crate::workload::{Started, look_at_job, start};
 
 /// How often a Job is looked at.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
@@ -110,12 +110,7 @@ pub(super) fn outlasts(rollback: &Rollback) -> bool {
 pub(super) async fn follow(ctx: &Context, rollback: &Rollback) -> Result<Action, Error> {
     let Ok((order, progress)) = guard::guard(rollback) else { return Ok(Action::await_change()) };
     let Some(run) = progress.helm.clone() else { return Ok(Action::await_change()) };
-    let namespace = rollback.namespace().unwrap_or_default();
-    let live =
-        match observe(&ctx.client, &namespace, rollback.spec.target.kind.into(), &rollback.spec.target.name).await? {
-            Observed::Live(live) => Some(live),
-            Observed::Absent => None,
-        };
+    let live = super::look(ctx, rollback).await?;
     let workload = live.as_ref().map(|live| &live.workload);
     let looked = look_at(ctx, rollback, Some(&run)).await;
     let (mut run, is_due) = after_the_end(&order, run, workload, looked.as_ref(), ctx.now());

@@ -91,11 +91,7 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
         }
     };
     let namespace = rollback.namespace().unwrap_or_default();
-    let live =
-        match observe(&ctx.client, &namespace, rollback.spec.target.kind.into(), &rollback.spec.target.name).await? {
-            Observed::Live(live) => Some(live),
-            Observed::Absent => None,
-        };
+    let live = look(ctx, rollback).await?;
     let workload = live.as_ref().map(|live| &live.workload);
     let verifying = progress.phase == Some(Phase::Verifying);
     let measured = match (workload, progress.rolled_out) {
@@ -158,6 +154,16 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     Ok(next.next_look.map_or_else(Action::await_change, |next| {
         Action::requeue(Duration::try_from(next).unwrap_or_default().max(Duration::from_secs(1)))
     }))
+}
+
+/// The workload as it lives; `None` when it is gone.
+async fn look(ctx: &Context, rollback: &Rollback) -> Result<Option<Box<Live>>, Error> {
+    let namespace = rollback.namespace().unwrap_or_default();
+    let target = &rollback.spec.target;
+    Ok(match observe(&ctx.client, &namespace, target.kind.into(), &target.name).await? {
+        Observed::Live(live) => Some(live),
+        Observed::Absent => None,
+    })
 }
 
 /// Sends the undo. Gives the state after it, if that is known, and whether to look again at once.
