@@ -4,7 +4,7 @@ export CARGO_TERM_COLOR ?= auto
 TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites e2e cluster bench-undo tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites e2e cluster bench-undo bench-detect tools crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ cluster: ## Keep a cluster running for hands-on work; prints its KUBECONFIG
 bench-undo: ## Time undos on real pods against kubectl rollout undo (about 15 min)
 	@$(CARGO) build --locked -p snapback-tests --bin testbed
 	@$(TESTBED) bench-undo
+
+bench-detect: ## Measure what is caught and what is rolled back wrongly (about 3 min; ROLLOUTS=DIR replays a data set)
+	$(CARGO) run --release --locked -p snapback-bench-detect -- $(if $(ROLLOUTS),--rollouts $(ROLLOUTS))
 
 tools: ## Find or build the programs of the test bed
 	@$(TESTBED) tools

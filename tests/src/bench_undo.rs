@@ -177,7 +177,7 @@ spec:
   targetRef: {{kind: Deployment, name: {NAME}}}
   suspend: {suspend}
   soak: {{duration: 10m, interval: 1s}}
-  analysis: {{failures: 1}}
+  analysis: {{method: Consecutive, failures: 1}}
   checks: [{{name: bad, query: {{promql: \"vector(time() >= bool {bad_from})\", max: \"0\"}}}}]
   rollback: {{speed: {by:?}, verify: {{duration: 1s}}}}
 "

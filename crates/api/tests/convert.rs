@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use snapback_api::convert;
 use snapback_api::v1alpha1::RollbackPolicySpec;
-use snapback_core::policy::{Analysis, Mode, OnNoData, Quantile, Relative, Rule, Severity, WindowKind};
+use snapback_core::policy::{Analysis, Mode, OnInconclusive, OnNoData, Quantile, Relative, Rule, Severity, WindowKind};
 use snapback_core::rollback::{Probe, Scheme};
 
 fn spec(more: &Value) -> RollbackPolicySpec {
@@ -20,7 +20,9 @@ fn a_policy_that_names_only_its_target_has_the_documented_defaults() {
     assert_eq!((policy.mode, policy.suspend, policy.on_no_data), (Mode::Automatic, false, OnNoData::Hold));
     assert_eq!(policy.soak.duration, SignedDuration::from_mins(15));
     assert_eq!(policy.soak.interval, SignedDuration::from_secs(30));
-    assert_eq!(policy.analysis, Analysis::Consecutive { failures: 3 });
+    assert_eq!(policy.soak.longest, SignedDuration::from_hours(1));
+    assert_eq!(policy.on_inconclusive, OnInconclusive::Accept);
+    assert_eq!(policy.analysis, Analysis::Sequential { false_alarms: 0.001 });
     assert_eq!(policy.minimum_requests, 50);
     assert_eq!(policy.rollback.deadline, SignedDuration::from_mins(10));
     assert_eq!(policy.rollback.verify, SignedDuration::from_mins(2));
@@ -29,9 +31,10 @@ fn a_policy_that_names_only_its_target_has_the_documented_defaults() {
     assert_eq!(policy.rollback.approval_timeout, SignedDuration::from_hours(1));
     let rules: Vec<(&str, &Rule)> = policy.checks.iter().map(|check| (check.name.as_str(), &check.rule)).collect();
     let expected = [
-        ("errors", &Rule::ErrorRate { max: 0.05 }),
+        ("errors", &Rule::ErrorRate { max: Some(0.05), max_ratio: Some(2.0), floor: 0.005 }),
         ("latency", &Rule::Latency { quantile: Quantile::P95, max: None, max_ratio: Some(2.0) }),
         ("crashes", &Rule::CrashRate { max: 0.5 }),
+        ("traffic", &Rule::TrafficDrop { max: 0.75 }),
     ];
     assert_eq!(rules, expected);
     assert!(policy.checks.iter().all(|check| check.severity == Severity::Critical));
@@ -119,11 +122,26 @@ fn what_cannot_be_meant_is_refused_with_its_field() {
         ),
         (json!({"soak": {"duration": "25h"}}), "spec.soak.duration must be at most 24h"),
         (json!({"minimumRequests": 0}), "spec.minimumRequests must be at least 1"),
-        (json!({"analysis": {"failures": 0}}), "spec.analysis.failures must be at least 1"),
+        (json!({"analysis": {"failures": 3}}), "spec.analysis.failures must be set only with method: Consecutive"),
+        (json!({"analysis": {"method": "Consecutive", "failures": 0}}), "spec.analysis.failures must be at least 1"),
+        (
+            json!({"analysis": {"method": "Consecutive", "falseAlarmRate": "0.01"}}),
+            "spec.analysis.falseAlarmRate must be set only with method: Sequential",
+        ),
+        (json!({"analysis": {"falseAlarmRate": "50%"}}), "spec.analysis.falseAlarmRate must be between"),
+        (json!({"soak": {"maxDuration": "5m"}}), "spec.soak.maxDuration must be at least spec.soak.duration"),
+        (
+            json!({"checks": [{"name": "errors", "errorRate": {}}]}),
+            "spec.checks[0].errorRate must set max, maxRatio or both",
+        ),
+        (
+            json!({"checks": [{"name": "quiet", "trafficDrop": {"max": "100%"}}]}),
+            "spec.checks[0].trafficDrop.max must be under \"100%\"",
+        ),
         (json!({"checks": []}), "spec.checks must name at least one check"),
         (
             json!({"checks": [{"name": "a"}]}),
-            "spec.checks[0] must set exactly one of errorRate, latency, crashRate or query",
+            "spec.checks[0] must set exactly one of errorRate, latency, crashRate, trafficDrop or query",
         ),
         (
             json!({"checks": [{"name": "a", "crashRate": {"max": "1%"}}, {"name": "a", "crashRate": {"max": "2%"}}]}),

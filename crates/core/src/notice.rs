@@ -27,6 +27,8 @@ pub enum Reason {
     SoakStarted,
     /// The soak ended well; the revision is known good.
     SoakPassed,
+    /// The longest soak ended, and the checks could not tell; the policy accepts the revision.
+    Inconclusive,
     /// A revision that was rolled back is live again.
     RevisionReturned,
     /// A newer revision replaced the one that was judged.
@@ -69,6 +71,7 @@ impl Reason {
             Self::RolloutDetected => "RolloutDetected",
             Self::SoakStarted => "SoakStarted",
             Self::SoakPassed => "SoakPassed",
+            Self::Inconclusive => "Inconclusive",
             Self::RevisionReturned => "RevisionReturned",
             Self::RolloutSuperseded => "RolloutSuperseded",
             Self::CheckBreached => "CheckBreached",
@@ -93,6 +96,7 @@ impl Reason {
         matches!(
             self,
             Self::RevisionReturned
+                | Self::Inconclusive
                 | Self::Contended
                 | Self::CheckBreached
                 | Self::RollbackDecided

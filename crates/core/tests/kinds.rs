@@ -8,7 +8,7 @@ use snapback_core::checks::{Measured, evaluate};
 use snapback_core::ids::{PodUid, WorkloadUid};
 use snapback_core::ownership::Owner;
 use snapback_core::policy::ConfigMode;
-use snapback_core::policy::{Analysis, Check, Rule, Severity};
+use snapback_core::policy::{Check, Rule, Severity};
 use snapback_core::rollback::{Act, Order, Phase, PlannedJobs, Progress, Step, Stuck, handed_back, step};
 use snapback_core::sample::{Counts, PodSeries};
 use snapback_core::workload::{Incomplete, Kind, PodFacts, Replacing, Workload, rolled_out};
@@ -276,9 +276,11 @@ fn numbers_of_a_name_that_stays_belong_to_the_revision_that_had_it_then() {
         requests: &requests,
         latencies: &Ok(Vec::new()),
         queries: &std::collections::BTreeMap::new(),
+        past: None,
+        looks: 6,
         minimum_requests: 50,
     };
-    let check = Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::ErrorRate { max: 0.05 } };
-    let result = evaluate(&check, Analysis::Consecutive { failures: 2 }, &measured);
+    let check = Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) };
+    let result = evaluate(&check, 2, &measured);
     assert_eq!((result.value, result.baseline, result.in_a_row), (Some(1.0), Some(0.0), 2), "{result:?}");
 }

@@ -10,7 +10,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use snapback_core::checks::{Measured, Verdict, evaluate};
+use snapback_core::checks::{Measured, Verdict, evaluate_all};
 use snapback_core::policy::{Check, Policy, Rule, Severity};
 use snapback_core::sample::{Answer, Counts, Missing, PodSeries};
 use snapback_core::watch::{Decision, Target, decide, observe};
@@ -71,9 +71,11 @@ fn tell(policy: &Policy, looks: &[Look]) -> String {
                     requests: &requests,
                     latencies: &Err(Missing::Empty),
                     queries: &BTreeMap::new(),
+                    past: None,
+                    looks: policy.soak.looks(),
                     minimum_requests: policy.minimum_requests,
                 };
-                policy.checks.iter().map(|check| evaluate(check, policy.analysis, &measured)).collect()
+                evaluate_all(&policy.checks, policy.analysis, &measured)
             }
         };
         let Decision { state: next, order, notices: decided, .. } =

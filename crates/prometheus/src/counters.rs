@@ -36,6 +36,14 @@ pub fn latencies(series: Vec<Series>, names: &CompiledNames) -> Answer<Vec<PodSe
     })
 }
 
+/// Reads the answer to [`crate::scraped_query`]: 1 while the source reached the pod.
+///
+/// # Errors
+/// [`Missing::Empty`] if the source does not say that of any pod.
+pub fn scraped(series: Vec<Series>, names: &CompiledNames) -> Answer<Vec<PodSeries>> {
+    read(series, names, |_| Some((Counts::Scraped, "up".to_owned())))
+}
+
 /// Keeps the series that are counters of a pod, with the values that are counts.
 fn read(
     series: Vec<Series>,

@@ -21,12 +21,14 @@ mod syntax;
 mod transport;
 
 pub use config::{AuthConfig, BasicConfig, HeaderValueConfig, SourceConfig, TlsConfig};
-pub use counters::{latencies, requests};
+pub use counters::{latencies, requests, scraped};
 pub use credentials::CredentialsError;
 pub use envelope::Series;
 pub use names::{CompiledNames, MetricNames, NamesError, Preset};
 pub use own_query::{PLACEHOLDERS, QueryTextError, Values, render, to_points, validate};
-pub use query::{latency_query, names_pattern, ordinals_pattern, owner_of_pod, pods_pattern, requests_query};
+pub use query::{
+    latency_query, names_pattern, ordinals_pattern, owner_of_pod, pods_pattern, requests_query, scraped_query,
+};
 pub use secret::SecretError;
 pub use source::{Source, SourceError};
 pub use transport::{TransportError, outage};

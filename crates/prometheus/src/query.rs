@@ -26,6 +26,14 @@ pub fn latency_query(names: &MetricNames, namespace: &str, pods: &str) -> String
     by_pod(names, &names.latency_bucket, "le", namespace, pods)
 }
 
+/// Whether the source reached each pod: the `up` of the last scrape.
+///
+/// The names must have passed [`MetricNames::compile`].
+pub fn scraped_query(names: &MetricNames, namespace: &str, pods: &str) -> String {
+    let (pod, namespace_label, namespace) = (&names.pod_label, &names.namespace_label, quoted(namespace));
+    format!(r#"max by ({pod}) (up{{{namespace_label}="{namespace}",{pod}=~"{pods}"}})"#)
+}
+
 /// As [`pods_pattern`], of all pods of a StatefulSet.
 pub fn ordinals_pattern(stateful_set: &str) -> String {
     quoted(&format!("({})-[0-9]+", pattern(stateful_set)))

@@ -2,6 +2,7 @@
 
 mod crd;
 mod run;
+mod verify_record;
 
 use clap::{Parser, Subcommand};
 
@@ -18,6 +19,8 @@ enum Command {
     Run(run::Run),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
+    /// Recompute the verdicts of a Rollback's record from the counts that it holds.
+    VerifyRecord(verify_record::VerifyRecord),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -28,5 +31,6 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Crd => crd::print(),
+        Command::VerifyRecord(arguments) => verify_record::verify(&arguments),
     }
 }

@@ -17,7 +17,8 @@ pub(crate) fn checks(bed: &Bed) -> Result<()> {
     let spec = r#"targetRef: {kind: Deployment, name: checkout}
 mode: Approve
 suspend: false
-soak: {duration: 1h30m, interval: 15s}
+soak: {duration: 1h30m, interval: 15s, maxDuration: 6h}
+onInconclusive: Hold
 minimumRequests: 200
 onNoData: Pass
 analysis: {method: Consecutive, failures: 5}
@@ -31,6 +32,8 @@ checks:
 - {name: errors, errorRate: {max: "0.5%"}}
 - {name: slow, severity: Warning, latency: {quantile: P99, max: 750ms, maxRatio: "1.5"}}
 - {name: crashes, crashRate: {max: "0.25"}}
+- {name: regression, errorRate: {max: "5%", maxRatio: "1.5", floor: "1%"}}
+- {name: traffic, trafficDrop: {max: "80%"}}
 - {name: orders, query: {promql: "sum(rate(orders_total[1m]))", min: "80%", of: Baseline}}
 - {name: queue, query: {promql: "max(queue_length)", min: "-1.5", max: "10"}}
 rollback:
@@ -49,7 +52,27 @@ windows:
 }
 
 /// A spec, and what the refusal must name: the field, and what to write instead.
-const REFUSED: [(&str, &[&str]); 46] = [
+const REFUSED: [(&str, &[&str]); 51] = [
+    (
+        "targetRef: {kind: Deployment, name: a}\nanalysis: {failures: 3}",
+        &["spec.analysis", "must set failures only with method: Consecutive"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nanalysis: {method: Consecutive, falseAlarmRate: \"0.01\"}",
+        &["spec.analysis", "must set falseAlarmRate only with method: Sequential"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {}}]",
+        &["spec.checks[0].errorRate", "must set max, maxRatio or both"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {max: \"5%\", floor: \"1%\"}}]",
+        &["spec.checks[0].errorRate", "must set floor only with maxRatio"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: quiet, trafficDrop: {max: \"100%\"}}]",
+        &["spec.checks[0].trafficDrop.max", "must be under \"100%\""],
+    ),
     (
         "targetRef: {kind: Deployment, name: a}\nrollback: {helm: {job: Helm_Job}}",
         &["spec.rollback.helm.job", "should match"],
@@ -101,7 +124,10 @@ const REFUSED: [(&str, &[&str]); 46] = [
         &["spec.minimumRequests", "greater than or equal to 1"],
     ),
     ("targetRef: {kind: Deployment, name: a}\nonNoData: Rollback", &["spec.onNoData", "\"Hold\", \"Pass\""]),
-    ("targetRef: {kind: Deployment, name: a}\nanalysis: {method: Magic}", &["spec.analysis.method", "\"Consecutive\""]),
+    (
+        "targetRef: {kind: Deployment, name: a}\nanalysis: {method: Magic}",
+        &["spec.analysis.method", "\"Sequential\", \"Consecutive\""],
+    ),
     ("targetRef: {kind: Deployment, name: a}\nmetrics: {preset: Nginx}", &["spec.metrics.preset", "\"HttpServer\""]),
     (
         "targetRef: {kind: Deployment, name: a}\nmetrics: {requests: {metric: \"a b\"}}",
@@ -114,7 +140,7 @@ const REFUSED: [(&str, &[&str]); 46] = [
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: apdex}]",
-        &["spec.checks[0]", "must set exactly one of errorRate, latency, crashRate or query"],
+        &["spec.checks[0]", "must set exactly one of errorRate, latency, crashRate, trafficDrop or query"],
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: two, crashRate: {max: \"1%\"}, errorRate: {max: \"1%\"}}]",

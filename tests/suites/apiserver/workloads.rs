@@ -176,7 +176,7 @@ pub(crate) fn many_stuck(bed: &Bed) -> Result<()> {
 pub(crate) fn numbers(bed: &Bed) -> Result<()> {
     let store = Store::adopted(bed, "numbers", "StatefulSet", "replicas: 3, serviceName: store")?;
     let spec = "targetRef: {kind: StatefulSet, name: store}\nmetrics: {source: numbers}\n\
-                soak: {duration: 60s, interval: 1s}\nanalysis: {failures: 2}\nrollback: {verify: {duration: 10s}}\n\
+                soak: {duration: 60s, interval: 1s}\nanalysis: {method: Consecutive, failures: 2}\nrollback: {verify: {duration: 10s}}\n\
                 checks: [{name: errors, errorRate: {max: \"5%\"}}, \
                 {name: own, severity: Warning, query: {promql: 'sum(up{pod=~\"{{ pods }}\"})', max: \"1\"}}]";
     bed.policy(&store.namespace, "store", spec)?;

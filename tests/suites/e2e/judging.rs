@@ -20,6 +20,7 @@ pub(crate) fn errors(bed: &Bed) -> Result<()> {
     ensure!(spec.trigger.checks == ["errors"], "{:?}", spec.trigger);
     let evidence = spec.evidence.iter().find(|check| check.name == "errors").context("no evidence")?;
     ensure!(evidence.verdict == VerdictName::Breached && evidence.limit.as_deref() == Some("5%"), "{evidence:?}");
+    ensure!(evidence.counts.is_some(), "the record holds no counts to recompute the verdict from: {evidence:?}");
     ensure!(evidence.requests >= Some(10) && evidence.bad >= Some(1), "{evidence:?}");
     ensure!(evidence.query.as_ref().is_some_and(|query| query.contains("http_requests_total")), "{evidence:?}");
     let status = rollback.status.context("no status")?;

@@ -8,6 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 use snapback_api::v1alpha1::{PhaseName, Rollback, RollbackPhase, RollbackPolicy, TargetStatus};
+use snapback_core::analysis::sequential::Recorded;
 use snapback_tests::cluster::{Cluster, Nodes};
 use snapback_tests::images;
 use snapback_tests::sample::{Service, Tools};
@@ -63,6 +64,17 @@ impl Bed {
         let log = self.tools.kubectl(&["-n", "snapback-system", "logs", "deploy/snapback", "--tail=60"]);
         eprintln!("the end of the operator's log:\n{}", log.unwrap_or_else(|error| error.to_string()));
     }
+}
+
+/// Every verdict of a record is what its counts give, bit for bit.
+fn recomputes(rollback: &Rollback) -> Result<()> {
+    for check in &rollback.spec.evidence {
+        let Some(counts) = &check.counts else { continue };
+        let recorded: Recorded = counts.parse().with_context(|| format!("the counts of {}: {counts}", check.name))?;
+        let found = recorded.recomputed();
+        anyhow::ensure!(found.to_bits() == recorded.found.to_bits(), "{}: {found} of {counts}", check.name);
+    }
+    Ok(())
 }
 
 /// One scenario: a namespace, a target named `checkout`, a policy of the same name.
@@ -228,6 +240,7 @@ spec:
             let wrong = snapback_api::conditions::violations(&status.conditions);
             anyhow::ensure!(wrong.is_empty(), "the status breaks its contract: {wrong:?}");
             anyhow::ensure!(status.phase == Some(phase), "{:?}: {}", status.phase, status.message);
+            recomputes(&rollback)?;
             Ok(rollback)
         })
     }

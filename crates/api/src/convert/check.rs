@@ -4,19 +4,24 @@ use snapback_core::number;
 use snapback_core::policy::{Bound, Check, Quantile, Relative, Rule, Severity};
 
 use super::{InvalidSpec, duration};
-use crate::v1alpha1::{CheckSpec, LatencySpec, Of, QuantileName, QuerySpec, SeverityName};
+use crate::v1alpha1::{
+    CheckSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SeverityName, TrafficDropSpec,
+};
 
 pub(super) fn check(path: &str, spec: &CheckSpec) -> Result<Check, InvalidSpec> {
-    let share = |field: &str, text: &str| {
-        number::share(text).map_err(|error| InvalidSpec::new(format!("{path}.{field}"), error))
+    let rules = [
+        spec.error_rate.as_ref().map(|spec| error_rate(path, spec)),
+        spec.latency.as_ref().map(|spec| latency(path, spec)),
+        spec.crash_rate.as_ref().map(|spec| Ok(Rule::CrashRate { max: share(path, "crashRate.max", &spec.max)? })),
+        spec.traffic_drop.as_ref().map(|spec| traffic_drop(path, spec)),
+        spec.query.as_ref().map(|spec| query(path, spec)),
+    ];
+    let mut given = rules.into_iter().flatten();
+    let (Some(rule), None) = (given.next(), given.next()) else {
+        let problem = "must set exactly one of errorRate, latency, crashRate, trafficDrop or query";
+        return Err(InvalidSpec::new(path, problem));
     };
-    let rule = match (&spec.error_rate, &spec.latency, &spec.crash_rate, &spec.query) {
-        (Some(rate), None, None, None) => Rule::ErrorRate { max: share("errorRate.max", &rate.max)? },
-        (None, Some(spec), None, None) => latency(path, spec)?,
-        (None, None, Some(rate), None) => Rule::CrashRate { max: share("crashRate.max", &rate.max)? },
-        (None, None, None, Some(spec)) => query(path, spec)?,
-        _ => return Err(InvalidSpec::new(path, "must set exactly one of errorRate, latency, crashRate or query")),
-    };
+    let rule = rule?;
     let severity = match spec.severity {
         None | Some(SeverityName::Critical) => Severity::Critical,
         Some(SeverityName::Warning) => Severity::Warning,
@@ -24,17 +29,43 @@ pub(super) fn check(path: &str, spec: &CheckSpec) -> Result<Check, InvalidSpec> 
     Ok(Check { name: spec.name.clone(), severity, rule })
 }
 
+fn share(path: &str, field: &str, text: &str) -> Result<f64, InvalidSpec> {
+    number::share(text).map_err(|error| InvalidSpec::new(format!("{path}.{field}"), error))
+}
+
+/// The smallest error rate at which a multiple of the baseline matters, unless the policy has its own.
+pub(super) const FLOOR: f64 = 0.005;
+
+fn error_rate(path: &str, spec: &ErrorRateSpec) -> Result<Rule, InvalidSpec> {
+    let max = spec.max.as_deref().map(|text| share(path, "errorRate.max", text)).transpose()?;
+    let max_ratio = ratio(&format!("{path}.errorRate.maxRatio"), spec.max_ratio.as_deref())?;
+    if max.is_none() && max_ratio.is_none() {
+        return Err(InvalidSpec::new(format!("{path}.errorRate"), "must set max, maxRatio or both"));
+    }
+    let floor = spec.floor.as_deref().map(|text| share(path, "errorRate.floor", text)).transpose()?.unwrap_or(FLOOR);
+    Ok(Rule::ErrorRate { max, max_ratio, floor: if max_ratio.is_some() { floor } else { 0.0 } })
+}
+
+fn ratio(field: &str, text: Option<&str>) -> Result<Option<f64>, InvalidSpec> {
+    let ratio = text.map(|text| number::decimal(text).map_err(|error| InvalidSpec::new(field, error))).transpose()?;
+    if ratio.is_some_and(|ratio| ratio <= 1.0) {
+        return Err(InvalidSpec::new(field, "must be over 1: it multiplies the baseline"));
+    }
+    Ok(ratio)
+}
+
+fn traffic_drop(path: &str, spec: &TrafficDropSpec) -> Result<Rule, InvalidSpec> {
+    let max = share(path, "trafficDrop.max", &spec.max)?;
+    if max >= 1.0 {
+        let field = format!("{path}.trafficDrop.max");
+        return Err(InvalidSpec::new(field, "must be under \"100%\": nothing can be missing more than all"));
+    }
+    Ok(Rule::TrafficDrop { max })
+}
+
 fn latency(path: &str, spec: &LatencySpec) -> Result<Rule, InvalidSpec> {
     let max = spec.max.as_deref().map(|text| duration(&format!("{path}.latency.max"), text)).transpose()?;
-    let ratio_field = format!("{path}.latency.maxRatio");
-    let max_ratio = spec
-        .max_ratio
-        .as_deref()
-        .map(|text| number::decimal(text).map_err(|error| InvalidSpec::new(&ratio_field, error)))
-        .transpose()?;
-    if max_ratio.is_some_and(|ratio| ratio <= 1.0) {
-        return Err(InvalidSpec::new(ratio_field, "must be over 1: it multiplies the baseline"));
-    }
+    let max_ratio = ratio(&format!("{path}.latency.maxRatio"), spec.max_ratio.as_deref())?;
     if max.is_none() && max_ratio.is_none() {
         return Err(InvalidSpec::new(format!("{path}.latency"), "must set max, maxRatio or both"));
     }

@@ -2,20 +2,28 @@
 
 use jiff::SignedDuration;
 use snapback_core::jobs::is_name;
+use snapback_core::number;
 use snapback_core::policy::{
-    Analysis, Check, ConfigMode, Mode, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak,
+    Analysis, Check, ConfigMode, Mode, OnInconclusive, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak,
 };
 
 use super::{InvalidSpec, check, duration, probes, windows};
-use crate::v1alpha1::{ConfigModeName, ModeName, OnNoDataName, RollbackPolicySpec, SoakSpec, SpeedName};
+use crate::v1alpha1::{
+    AnalysisSpec, ConfigModeName, MethodName, ModeName, OnInconclusiveName, OnNoDataName, RollbackPolicySpec, SoakSpec,
+    SpeedName,
+};
 
 /// Names of the checks that a policy without any has.
-pub const DEFAULT_CHECKS: [&str; 3] = ["errors", "latency", "crashes"];
+pub const DEFAULT_CHECKS: [&str; 4] = ["errors", "latency", "crashes", "traffic"];
 
 const DEFAULT_SOAK: SignedDuration = SignedDuration::from_mins(15);
 const DEFAULT_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 const LONGEST_SOAK: SignedDuration = SignedDuration::from_hours(24);
+const DEFAULT_EXTENSION: i32 = 4;
 const DEFAULT_FAILURES: u32 = 3;
+const DEFAULT_FALSE_ALARMS: f64 = 0.001;
+const SMALLEST_FALSE_ALARMS: f64 = 1e-6;
+const LARGEST_FALSE_ALARMS: f64 = 0.1;
 const DEFAULT_MINIMUM_REQUESTS: u64 = 50;
 const DEFAULT_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 const DEFAULT_COOLDOWN: SignedDuration = SignedDuration::ZERO;
@@ -27,12 +35,6 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
     if spec.target_ref.is_some() == spec.selector.is_some() {
         return Err(InvalidSpec::new("spec", "must set exactly one of targetRef and selector"));
     }
-    let failures = spec.analysis.as_ref().and_then(|analysis| analysis.failures);
-    let failures = match failures.map(u32::try_from) {
-        None => DEFAULT_FAILURES,
-        Some(Ok(failures)) if failures > 0 => failures,
-        Some(_) => return Err(InvalidSpec::new("spec.analysis.failures", "must be at least 1")),
-    };
     let minimum_requests = match spec.minimum_requests.map(u64::try_from) {
         None => DEFAULT_MINIMUM_REQUESTS,
         Some(Ok(minimum)) if minimum > 0 => minimum,
@@ -51,11 +53,15 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
         },
         suspend: spec.suspend.unwrap_or(false),
         soak: soak(spec.soak.as_ref())?,
-        analysis: Analysis::Consecutive { failures },
+        analysis: analysis(spec.analysis.as_ref())?,
         minimum_requests,
         on_no_data: match spec.on_no_data {
             None | Some(OnNoDataName::Hold) => OnNoData::Hold,
             Some(OnNoDataName::Pass) => OnNoData::Pass,
+        },
+        on_inconclusive: match spec.on_inconclusive {
+            None | Some(OnInconclusiveName::Accept) => OnInconclusive::Accept,
+            Some(OnInconclusiveName::Hold) => OnInconclusive::Hold,
         },
         checks: checks(spec)?,
         rollback: RollbackRules {
@@ -102,7 +108,38 @@ fn soak(spec: Option<&SoakSpec>) -> Result<Soak, InvalidSpec> {
     if soak > LONGEST_SOAK {
         return Err(InvalidSpec::new("spec.soak.duration", "must be at most 24h"));
     }
-    Ok(Soak { duration: soak, interval })
+    let longest = optional("spec.soak.maxDuration", spec.max_duration.as_deref(), soak * DEFAULT_EXTENSION)?;
+    if longest < soak {
+        return Err(InvalidSpec::new("spec.soak.maxDuration", "must be at least spec.soak.duration"));
+    }
+    Ok(Soak { duration: soak, interval, longest })
+}
+
+fn analysis(spec: Option<&AnalysisSpec>) -> Result<Analysis, InvalidSpec> {
+    const RATE: &str = "spec.analysis.falseAlarmRate";
+    let spec = spec.cloned().unwrap_or_default();
+    match spec.method.unwrap_or(MethodName::Sequential) {
+        MethodName::Sequential => {
+            if spec.failures.is_some() {
+                let problem = "must be set only with method: Consecutive";
+                return Err(InvalidSpec::new("spec.analysis.failures", problem));
+            }
+            let rate = spec.false_alarm_rate.as_deref().map(number::share).transpose();
+            let rate = rate.map_err(|error| InvalidSpec::new(RATE, error))?.unwrap_or(DEFAULT_FALSE_ALARMS);
+            if !(SMALLEST_FALSE_ALARMS..=LARGEST_FALSE_ALARMS).contains(&rate) {
+                return Err(InvalidSpec::new(RATE, "must be between 0.000001 and 0.1"));
+            }
+            Ok(Analysis::Sequential { false_alarms: rate })
+        }
+        MethodName::Consecutive => match spec.failures.map(u32::try_from) {
+            _ if spec.false_alarm_rate.is_some() => {
+                Err(InvalidSpec::new(RATE, "must be set only with method: Sequential"))
+            }
+            None => Ok(Analysis::Consecutive { failures: DEFAULT_FAILURES }),
+            Some(Ok(failures)) if failures > 0 => Ok(Analysis::Consecutive { failures }),
+            Some(_) => Err(InvalidSpec::new("spec.analysis.failures", "must be at least 1")),
+        },
+    }
 }
 
 fn checks(spec: &RollbackPolicySpec) -> Result<Vec<Check>, InvalidSpec> {
@@ -123,11 +160,12 @@ fn checks(spec: &RollbackPolicySpec) -> Result<Vec<Check>, InvalidSpec> {
 }
 
 fn default_checks() -> Vec<Check> {
-    let [errors, latency, crashes] = DEFAULT_CHECKS;
+    let [errors, latency, crashes, traffic] = DEFAULT_CHECKS;
     let critical = |name: &str, rule| Check { name: name.to_owned(), severity: Severity::Critical, rule };
     vec![
-        critical(errors, Rule::ErrorRate { max: 0.05 }),
+        critical(errors, Rule::ErrorRate { max: Some(0.05), max_ratio: Some(2.0), floor: check::FLOOR }),
         critical(latency, Rule::Latency { quantile: Quantile::P95, max: None, max_ratio: Some(2.0) }),
         critical(crashes, Rule::CrashRate { max: 0.5 }),
+        critical(traffic, Rule::TrafficDrop { max: 0.75 }),
     ]
 }

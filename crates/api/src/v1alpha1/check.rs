@@ -4,12 +4,12 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One rule. Exactly one of `errorRate`, `latency`, `crashRate` and `query` says what it looks at.
+/// One rule. Exactly one of `errorRate`, `latency`, `crashRate`, `trafficDrop` and `query` says what it looks at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.crashRate) ? 1 : 0) + (has(self.query) ? 1 : 0) == 1",
-    "must set exactly one of errorRate, latency, crashRate or query (these are the known types of checks)"
+    "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.crashRate) ? 1 : 0) + (has(self.trafficDrop) ? 1 : 0) + (has(self.query) ? 1 : 0) == 1",
+    "must set exactly one of errorRate, latency, crashRate, trafficDrop or query (these are the known types of checks)"
 ))]
 pub struct CheckSpec {
     /// Name of the check, unique in the policy; it appears in status, events and records.
@@ -27,6 +27,9 @@ pub struct CheckSpec {
     /// Failing pods among the new pods. Needs no metrics source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_rate: Option<CrashRateSpec>,
+    /// Requests that the new pods do not get, though their share is due to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_drop: Option<TrafficDropSpec>,
     /// A query of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<QuerySpec>,
@@ -43,11 +46,40 @@ pub enum SeverityName {
 
 /// Failed requests among all requests of the new pods.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.max) || has(self.maxRatio)", "must set max, maxRatio or both"))]
+#[x_kube(validation = ("!has(self.floor) || has(self.maxRatio)", "must set floor only with maxRatio"))]
 pub struct ErrorRateSpec {
     /// Largest share that is still fine, as a percentage ("5%") or a fraction ("0.05").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"5%\" or a fraction such as \"0.05\""))]
     #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) <= 100.0 : double(self) <= 1.0)", "must be at most \"100%\", or 1 as a fraction"))]
+    pub max: Option<String>,
+    /// Largest multiple of the baseline that is still fine, such as "2". The baseline is the old revision's pods while
+    /// they run, else the time before the rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?$')", "must be a number such as \"2\" or \"1.5\""))]
+    pub max_ratio: Option<String>,
+    /// Smallest share at which maxRatio matters: twice as many of next to nothing is still next to nothing. Default:
+    /// "0.5%".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"5%\" or a fraction such as \"0.05\""))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) <= 100.0 : double(self) <= 1.0)", "must be at most \"100%\", or 1 as a fraction"))]
+    pub floor: Option<String>,
+}
+
+/// Requests that ready new pods do not get, though their share is due to them. Judged while old pods serve beside them, if
+/// these shared the traffic evenly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct TrafficDropSpec {
+    /// Largest part of what is due to the new pods that may be missing, as a percentage ("75%") or a fraction ("0.75").
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"5%\" or a fraction such as \"0.05\""))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) <= 100.0 : double(self) <= 1.0)", "must be at most \"100%\", or 1 as a fraction"))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) < 100.0 : double(self) < 1.0)", "must be under \"100%\": nothing can be missing more than all"))]
     pub max: String,
 }
 

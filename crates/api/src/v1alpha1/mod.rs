@@ -12,14 +12,17 @@ mod rollback;
 mod rollback_status;
 mod windows;
 
-pub use check::{CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SeverityName};
+pub use check::{
+    CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SeverityName, TrafficDropSpec,
+};
 pub use jobs::{HelmSpec, JobStatus, RollbackJobs};
 pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMetric};
 pub use observed::{CheckStatus, ConfigStatus, RevisionStatus, VerdictName};
 pub use ordered::Ordered;
 pub use policy::{
-    AnalysisSpec, ConfigModeName, LabelSelectorSpec, MethodName, ModeName, OnNoDataName, Requirement, RollbackPolicy,
-    RollbackPolicySpec, RollbackRulesSpec, SelectorOperator, SoakSpec, SpeedName, TargetKind, TargetRef, VerifySpec,
+    AnalysisSpec, ConfigModeName, LabelSelectorSpec, MethodName, ModeName, OnInconclusiveName, OnNoDataName,
+    Requirement, RollbackPolicy, RollbackPolicySpec, RollbackRulesSpec, SelectorOperator, SoakSpec, SpeedName,
+    TargetKind, TargetRef, VerifySpec,
 };
 pub use policy_status::{
     FreezeName, PhaseName, QuarantinedStatus, ReadinessStatus, RollbackPolicyStatus, RolloutStatus, Summary,

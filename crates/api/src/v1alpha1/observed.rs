@@ -107,6 +107,10 @@ pub struct CheckStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub query: Option<String>,
+    /// What was counted, look by look, in the record of a breach: `snapback verify-record` recomputes the verdict from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
+    pub counts: Option<String>,
     /// One sentence.
     #[schemars(length(max = 1024))]
     pub message: String,

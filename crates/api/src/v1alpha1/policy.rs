@@ -59,10 +59,11 @@ pub struct RollbackPolicySpec {
     /// Where the numbers come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<MetricsSpec>,
-    /// How single windows become a verdict.
+    /// How what was counted becomes a verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<AnalysisSpec>,
-    /// Requests that a window must hold before it says anything; thinner windows are joined. Default: 50.
+    /// Requests that it takes to find a release good. With method Consecutive: requests that a window must hold; thinner ones
+    /// are joined. Default: 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub minimum_requests: Option<i64>,
@@ -70,6 +71,10 @@ pub struct RollbackPolicySpec {
     /// breach. Default: Hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_no_data: Option<OnNoDataName>,
+    /// What the end of the longest soak means when the checks could not tell good from bad: Accept (with a warning) or
+    /// Hold. Default: Accept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_inconclusive: Option<OnInconclusiveName>,
     /// The rules. Absent: the defaults. Given: these and no others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
@@ -173,6 +178,7 @@ pub enum ModeName {
     "(has(self.duration) && !self.duration.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || (has(self.interval) && !self.interval.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || duration(has(self.interval) ? self.interval : '30s') <= duration(has(self.duration) ? self.duration : '15m')",
     "must not have an interval (30s if absent) longer than the duration (15m if absent)"
 ))]
+#[serde(rename_all = "camelCase")]
 pub struct SoakSpec {
     /// Time after the completed rollout in which it is judged, such as "15m". Default: 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,23 +190,47 @@ pub struct SoakSpec {
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
     pub interval: Option<String>,
+    /// The longest that the soak is extended to while the checks cannot tell good from bad, such as "1h". Default: four
+    /// times the duration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub max_duration: Option<String>,
 }
 
 /// How single windows become a verdict.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "!has(self.failures) || (has(self.method) && self.method == 'Consecutive')",
+    "must set failures only with method: Consecutive"
+))]
+#[x_kube(validation = (
+    "!has(self.falseAlarmRate) || !has(self.method) || self.method == 'Sequential'",
+    "must set falseAlarmRate only with method: Sequential"
+))]
 pub struct AnalysisSpec {
-    /// The method. Default: Consecutive.
+    /// The method. Default: Sequential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<MethodName>,
-    /// Bad windows in a row that are a breach. Default: 3.
+    /// Sequential: the probability that a release that is no worse than the one before is found bad, over its whole soak.
+    /// Default: "0.001".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"0.1%\" or a fraction such as \"0.001\""))]
+    pub false_alarm_rate: Option<String>,
+    /// Consecutive: bad windows in a row that are a breach. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub failures: Option<i32>,
 }
 
-/// How windows become a verdict. Consecutive: a number of bad windows in a row. Default: Consecutive.
+/// How counts become a verdict. Sequential: when they prove it, at a chosen rate of false alarms. Consecutive: after a
+/// number of bad windows in a row. Default: Sequential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum MethodName {
+    /// A breach is proven by the counts.
+    Sequential,
     /// A breach is a number of bad windows in a row.
     Consecutive,
 }
@@ -213,6 +243,16 @@ pub enum OnNoDataName {
     Hold,
     /// The revision is accepted.
     Pass,
+}
+
+/// What the end of the longest soak means when the checks could not tell good from bad: Accept (with a warning) or Hold.
+/// Default: Accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnInconclusiveName {
+    /// The revision is accepted, with a warning.
+    Accept,
+    /// The revision stays unjudged.
+    Hold,
 }
 
 /// How an undo is carried out.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use snapback_api::v1alpha1::{RollbackPolicy, TargetStatus};
-use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate};
+use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate_all};
 use snapback_core::notice::Notice;
 use snapback_core::permission::{Permission, Request, permission};
 use snapback_core::policy::{ConfigMode, Policy, Rule, Severity};
@@ -134,7 +134,7 @@ pub(super) async fn judge(
     // The grid decides when there is something new to ask for; a pod event may come earlier.
     let next_look = match (started, next_look) {
         (Some(started), Some(next)) => {
-            Some(next.min(Grid::new(started, guarded.policy.soak.interval, now).until_next()))
+            Some(next.min(Grid::new(started, guarded.policy.soak.interval, 0, now).until_next()))
         }
         (_, next) => next,
     };
@@ -153,7 +153,7 @@ pub(super) async fn judge(
 fn looks_bad(checks: &[CheckResult]) -> bool {
     let critical = checks.iter().filter(|check| check.severity == Severity::Critical);
     let mut outside = critical.filter(|check| matches!(check.why, Why::OutsideLimit | Why::CountingUp));
-    outside.any(|check| check.verdict == Verdict::Breached || check.in_a_row >= 2)
+    outside.any(|check| check.verdict == Verdict::Breached || check.in_a_row >= 2 || check.odds.is_some())
 }
 
 /// Whether the order of a decision may be placed without a person. What a person is asked about anyway needs none.
@@ -215,7 +215,9 @@ fn wanted(
         old_sets,
         since,
         interval: guarded.policy.soak.interval,
-        requests: checks.iter().any(|check| matches!(check.rule, Rule::ErrorRate { .. })),
+        before: guarded.policy.soak.looks(),
+        past: true,
+        requests: checks.iter().any(|check| matches!(check.rule, Rule::ErrorRate { .. } | Rule::TrafficDrop { .. })),
         latencies: checks.iter().any(|check| matches!(check.rule, Rule::Latency { .. })),
         queries: queries.collect(),
     }
@@ -259,8 +261,10 @@ fn results(policy: &Policy, state: &Target, workload: &Workload, samples: &Sampl
         workload,
         requests: &samples.requests,
         latencies: &samples.latencies,
+        past: Some(&samples.past),
+        looks: policy.soak.looks(),
         queries: &samples.queries,
         minimum_requests: policy.minimum_requests,
     };
-    policy.checks.iter().map(|check| evaluate(check, policy.analysis, &measured)).collect()
+    evaluate_all(&policy.checks, policy.analysis, &measured)
 }

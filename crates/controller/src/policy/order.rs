@@ -24,7 +24,7 @@ use snapback_core::workload::Kind;
 use super::guard::Guarded;
 use crate::context::Context;
 use crate::error::Error;
-use crate::status::{check_status, revision_status, stored};
+use crate::status::{self, revision_status, stored};
 use crate::workload::{Live, Observed, observe};
 
 /// Decisions on one revision before we stop counting.
@@ -236,7 +236,7 @@ fn jobs(policy: &RollbackPolicy, order: &Order) -> Option<RollbackJobs> {
 fn evidence(results: &[CheckResult], asked: &BTreeMap<String, String>) -> Vec<CheckStatus> {
     let mut results: Vec<&CheckResult> = results.iter().collect();
     results.sort_by_key(|result| result.verdict != Verdict::Breached);
-    results.into_iter().map(|result| check_status(result, asked)).collect()
+    results.into_iter().map(|result| status::evidence(result, asked)).collect()
 }
 
 /// A breached check as a plain limit: what was relative to a baseline is a number now.
@@ -257,7 +257,8 @@ fn limit(guarded: &Guarded, result: &CheckResult) -> Option<LimitSpec> {
         max: None,
     };
     match &check.rule {
-        Rule::CrashRate { .. } => None,
+        // Neither is a limit of a metric: the pods themselves tell of the one, and nothing is due beside nobody.
+        Rule::CrashRate { .. } | Rule::TrafficDrop { .. } => None,
         Rule::ErrorRate { .. } => Some(LimitSpec { max: number, ..spec }),
         Rule::Latency { quantile, .. } => {
             let quantile = match quantile {

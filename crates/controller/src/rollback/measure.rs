@@ -13,6 +13,9 @@ use crate::context::Context;
 use crate::policy::{all_pods, sets};
 use crate::sampler::{Wanted, WatchKey, metric_names};
 
+/// Looks before the good revision was rolled out that are asked for.
+const BEFORE: u32 = 10;
+
 /// What the checks say of the good revision since it was rolled out, and what its pods answer now.
 pub(super) async fn measure(
     ctx: &Context,
@@ -67,6 +70,8 @@ async fn by_limits(
         old_sets,
         since,
         interval: snapback_core::duration::parse(&spec.interval).unwrap_or(SignedDuration::from_secs(30)),
+        before: BEFORE,
+        past: false,
         requests: limits.iter().any(|limit| matches!(limit.rule, Rule::ErrorRate { .. })),
         latencies: limits.iter().any(|limit| matches!(limit.rule, Rule::Latency { .. })),
         queries: queries.collect(),
@@ -81,6 +86,8 @@ async fn by_limits(
             workload,
             requests: &samples.requests,
             latencies: &samples.latencies,
+            past: None,
+            looks: BEFORE,
             queries: &samples.queries,
             minimum_requests: u64::try_from(spec.minimum_requests).unwrap_or(1),
         },
@@ -92,7 +99,7 @@ fn limit(spec: &LimitSpec) -> Option<Limit> {
     let (min, max) = (read(&spec.min), read(&spec.max));
     let bound = |value: f64| Bound { value, of: Relative::Absolute };
     let rule = match spec.kind.as_str() {
-        "errorRate" => Rule::ErrorRate { max: max? },
+        "errorRate" => Rule::error_rate(max?),
         "latency" => Rule::Latency { quantile: quantile(spec.quantile), max: Some(max?), max_ratio: None },
         "query" => Rule::Query { promql: spec.promql.clone()?, min: min.map(bound), max: max.map(bound) },
         _ => return None,

@@ -2,24 +2,22 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Steps before the rollout that make the baseline.
-const BASELINE_STEPS: i64 = 10;
-
 /// Most steps that are asked for at once; back ends refuse 11,000.
 const MOST_STEPS: i64 = 2_000;
 
-/// `since - 10 steps`, ..., `since`, `since + 1 step`, ..., in whole seconds.
+/// The steps before `since`, `since`, `since + 1 step`, ..., in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
     since: i64,
     step: i64,
+    before: i64,
     now: i64,
 }
 
 impl Grid {
-    /// The grid of a watch that began at `since`, as far as `now`.
-    pub fn new(since: Timestamp, interval: SignedDuration, now: Timestamp) -> Self {
-        Self { since: since.as_second(), step: interval.as_secs().max(1), now: now.as_second() }
+    /// The grid of a watch that began at `since`, with `before` steps before that, as far as `now`.
+    pub fn new(since: Timestamp, interval: SignedDuration, before: u32, now: Timestamp) -> Self {
+        Self { since: since.as_second(), step: interval.as_secs().max(1), before: before.into(), now: now.as_second() }
     }
 
     /// The newest instant that has come; `None` when the clock stands before the watch.
@@ -31,7 +29,7 @@ impl Grid {
     /// The first instant of the baseline.
     pub fn first(&self) -> Timestamp {
         let newest = (self.now - self.since).div_euclid(self.step);
-        self.at((-BASELINE_STEPS).max(newest - MOST_STEPS))
+        self.at((-self.before).max(newest - MOST_STEPS))
     }
 
     /// The instant after `known`.
@@ -60,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_grid_stands_on_the_start_of_the_watch() {
-        let grid = Grid::new(at(1000), SignedDuration::from_secs(30), at(1075));
+        let grid = Grid::new(at(1000), SignedDuration::from_secs(30), 10, at(1075));
         assert_eq!(grid.newest(), Some(at(1060)));
         assert_eq!(grid.first(), at(700));
         assert_eq!(grid.after(at(1030)), at(1060));
@@ -69,12 +67,12 @@ mod tests {
 
     #[test]
     fn a_clock_before_the_watch_gives_nothing_to_ask() {
-        assert_eq!(Grid::new(at(1000), SignedDuration::from_secs(30), at(990)).newest(), None);
+        assert_eq!(Grid::new(at(1000), SignedDuration::from_secs(30), 10, at(990)).newest(), None);
     }
 
     #[test]
     fn a_long_watch_is_not_asked_for_whole() {
-        let grid = Grid::new(at(0), SignedDuration::from_secs(1), at(100_000));
+        let grid = Grid::new(at(0), SignedDuration::from_secs(1), 10, at(100_000));
         assert_eq!(grid.first(), at(98_000));
     }
 }

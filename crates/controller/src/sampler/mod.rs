@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use snapback_core::sample::{Answer, Missing, PodSeries, Point};
 use snapback_prometheus::{
     CompiledNames, Source, Values, latencies, latency_query, names_pattern, pods_pattern, render, requests,
-    requests_query, to_points,
+    requests_query, scraped, scraped_query, to_points,
 };
 
 /// What is wanted for one target at one instant.
@@ -43,6 +43,10 @@ pub struct Wanted {
     pub since: Timestamp,
     /// Its step.
     pub interval: SignedDuration,
+    /// Steps before `since` that the new pods may be compared with.
+    pub before: u32,
+    /// Whether the long time before is wanted too, and whether the pods were scraped.
+    pub past: bool,
     /// Whether request counters are wanted.
     pub requests: bool,
     /// Whether duration histograms are wanted.
@@ -69,6 +73,8 @@ pub struct Samples {
     pub requests: Answer<Vec<PodSeries>>,
     /// Duration buckets.
     pub latencies: Answer<Vec<PodSeries>>,
+    /// Both of the old pods, over a longer time before the rollout, in longer steps; empty while that is not known.
+    pub past: Vec<PodSeries>,
     /// Points of the users' own queries, by check name.
     pub queries: BTreeMap<String, Answer<Vec<Point>>>,
     /// The queries as they were asked: `requests`, `latencies`, and by check name.
@@ -90,8 +96,21 @@ struct Kept {
     new_sets: BTreeSet<String>,
     requests: Track<PodSeries>,
     latencies: Track<PodSeries>,
+    scraped: Track<PodSeries>,
+    past: Past,
     queries: BTreeMap<String, Track<Point>>,
 }
+
+/// The long time before a rollout. It does not change, so it is asked for until it is known.
+#[derive(Debug, Clone, Default)]
+struct Past {
+    requests: Option<Vec<PodSeries>>,
+    latencies: Option<Vec<PodSeries>>,
+}
+
+/// Steps of the long time before, each as long as so many looks: six hours, of looks every 30 s.
+const PAST_STEPS: i32 = 72;
+const PAST_STEP: i32 = 10;
 
 /// One query's answers so far.
 #[derive(Debug, Clone)]
@@ -175,7 +194,7 @@ impl Sampler {
     /// Everything that is known at `now`, after asking for what is due.
     pub async fn sample(&self, wanted: &Wanted, now: Timestamp) -> Samples {
         let mut kept = self.take(wanted);
-        let grid = Grid::new(wanted.since, wanted.interval, now);
+        let grid = Grid::new(wanted.since, wanted.interval, wanted.before, now);
         let old_sets: Vec<String> = kept.old_sets.iter().cloned().collect();
         let new_sets: Vec<String> = kept.new_sets.iter().cloned().collect();
         let all_sets: Vec<String> = old_sets.iter().chain(&new_sets).cloned().collect();
@@ -214,6 +233,12 @@ impl Sampler {
             }
             asked.insert("latencies".to_owned(), promql);
         }
+        if wanted.past
+            && let Ok(source) = &source
+        {
+            self.ask_scraped(source, wanted, &grid, &all, &mut kept).await;
+            ask_past(source, wanted, &all, &mut kept.past).await;
+        }
         for (check, promql) in &wanted.queries {
             let text = |pods: &str| {
                 let values = Values { namespace: &wanted.namespace, target: &wanted.target, pods };
@@ -230,14 +255,28 @@ impl Sampler {
             asked.insert(check.clone(), text(&new).unwrap_or_else(|_| promql.clone()));
         }
 
+        let mut requests = kept.requests.answer();
+        if let Ok(series) = &mut requests {
+            series.extend(kept.scraped.found.iter().cloned());
+        }
+        let past = kept.past.requests.iter().chain(&kept.past.latencies).flatten().cloned();
         let samples = Samples {
-            requests: kept.requests.answer(),
+            requests,
             latencies: kept.latencies.answer(),
+            past: past.collect(),
             queries: kept.queries.iter().map(|(check, track)| (check.clone(), track.answer())).collect(),
             asked,
         };
         self.keep(wanted.key.clone(), kept);
         samples
+    }
+
+    /// Whether the source reached the pods. That it does not say so is no failure: then silence cannot be told.
+    async fn ask_scraped(&self, source: &Source, wanted: &Wanted, grid: &Grid, all: &str, kept: &mut Kept) {
+        let Some((start, end)) = kept.scraped.due(grid) else { return };
+        let promql = scraped_query(wanted.names.names(), &wanted.namespace, all);
+        let answer = source.range(&promql, start, end, wanted.interval).await;
+        kept.scraped.note(end, answer.and_then(|series| scraped(series, &wanted.names)), merge_series);
     }
 
     /// Forgets the watches of `watcher` other than `current`.
@@ -262,6 +301,7 @@ impl Sampler {
         }
         if (more_old || more_new) && wanted.all_pods.is_none() {
             (kept.requests, kept.latencies) = (Track::default(), Track::default());
+            (kept.scraped, kept.past) = (Track::default(), Past::default());
         }
         kept
     }
@@ -272,6 +312,32 @@ impl Sampler {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WatchKey, Kept>> {
         self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The long time before the rollout, as far as it is not known yet.
+async fn ask_past(source: &Source, wanted: &Wanted, all: &str, past: &mut Past) {
+    let step = wanted.interval * PAST_STEP;
+    let start = wanted.since - step * PAST_STEPS;
+    let (names, namespace) = (wanted.names.names(), &wanted.namespace);
+    if wanted.requests && past.requests.is_none() {
+        let promql = requests_query(names, namespace, all);
+        let answer = source.range(&promql, start, wanted.since, step).await;
+        past.requests = known(answer.and_then(|series| requests(series, &wanted.names)));
+    }
+    if wanted.latencies && past.latencies.is_none() {
+        let promql = latency_query(names, namespace, all);
+        let answer = source.range(&promql, start, wanted.since, step).await;
+        past.latencies = known(answer.and_then(|series| latencies(series, &wanted.names)));
+    }
+}
+
+/// What was answered; that there was nothing is an answer.
+fn known(answer: Answer<Vec<PodSeries>>) -> Option<Vec<PodSeries>> {
+    match answer {
+        Ok(series) => Some(series),
+        Err(Missing::Empty | Missing::NotANumber) => Some(Vec::new()),
+        Err(_) => None,
     }
 }
 

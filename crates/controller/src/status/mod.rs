@@ -4,7 +4,7 @@ mod check;
 mod revision;
 mod target;
 
-pub(crate) use check::check_status;
+pub(crate) use check::{check_status, evidence};
 pub(crate) use revision::{revision_ref, revision_status};
 pub(crate) use target::{target_from_status, target_status};
 

@@ -29,10 +29,16 @@ pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
         version: pod.resource_version().unwrap_or_default(),
         created: pod.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         ready: condition("Ready", "True"),
+        ready_since: ready_since(&status),
         leaving: pod.metadata.deletion_timestamp.is_some() || node_took_it || condition("DisruptionTarget", "True"),
         unschedulable,
         failure: Failure::of(&containers(&status)),
     })
+}
+
+fn ready_since(status: &PodStatus) -> Option<Timestamp> {
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready")?;
+    ready.last_transition_time.as_ref().filter(|_| ready.status == "True").map(|time| time.0)
 }
 
 fn containers(status: &PodStatus) -> Vec<Container> {

@@ -1,9 +1,9 @@
 //! How single readings become a verdict.
 //!
-//! One module per method. `consecutive` is the rule that users know; the sequential test of exact counts gets its own
-//! module beside it and takes the same readings.
+//! One module per method: `sequential` tests exact counts, `consecutive` is the rule that users know.
 
 pub mod consecutive;
+pub mod sequential;
 
 use jiff::Timestamp;
 

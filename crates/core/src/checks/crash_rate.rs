@@ -47,6 +47,8 @@ pub(super) fn evaluate(check: &Check, max: f64, measured: &Measured<'_>) -> Chec
         window: None,
         first_bad: None,
         covered: SignedDuration::MAX,
+        odds: None,
+        record: String::new(),
         message,
     }
 }

@@ -3,14 +3,18 @@
 //! One file per kind of check. Each turns facts into [`Reading`]s; [`evaluate`] makes a [`CheckResult`] of them. Missing
 //! data is a verdict here, never an error and never a breach.
 
+mod counted;
 mod crash_rate;
 mod error_rate;
 mod latency;
 mod query;
 mod result;
+mod sequential;
 mod span;
+mod traffic;
 
-pub use result::{CheckResult, Unit, Verdict, Why, format_value};
+pub use result::{CheckResult, Odds, Unit, Verdict, Why, format_value};
+pub use sequential::weight;
 pub use span::TOLERANCE;
 
 use std::collections::BTreeMap;
@@ -20,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::analysis::Reading;
 use crate::fingerprint::Fingerprint;
 use crate::policy::{Analysis, Check, Rule};
-use crate::sample::{Answer, PodSeries, Point, Side, Window};
+use crate::sample::{Answer, PodSeries, Point, Side};
 use crate::workload::{Kind, Workload};
 
 /// Everything that checks are judged by, at one instant.
@@ -38,26 +42,42 @@ pub struct Measured<'a> {
     pub requests: &'a Answer<Vec<PodSeries>>,
     /// Duration histograms by pod.
     pub latencies: &'a Answer<Vec<PodSeries>>,
+    /// Both of the old pods, over a longer time before the rollout, in longer steps: how much they scatter.
+    pub past: Option<&'a [PodSeries]>,
+    /// The looks of the planned soak.
+    pub looks: u32,
     /// Points of the users' own queries, by check name.
     pub queries: &'a BTreeMap<String, Answer<Vec<Point>>>,
     /// Requests that a window must hold.
     pub minimum_requests: u64,
 }
 
-/// Judges one check.
-pub fn evaluate(check: &Check, analysis: Analysis, measured: &Measured<'_>) -> CheckResult {
-    let Analysis::Consecutive { failures } = analysis;
+/// Judges all checks of a policy.
+pub fn evaluate_all(checks: &[Check], analysis: Analysis, measured: &Measured<'_>) -> Vec<CheckResult> {
+    match analysis {
+        Analysis::Consecutive { failures } => checks.iter().map(|check| evaluate(check, failures, measured)).collect(),
+        Analysis::Sequential { false_alarms } => sequential::evaluate(checks, false_alarms, measured),
+    }
+}
+
+/// Judges one check by the number of bad windows in a row.
+pub fn evaluate(check: &Check, failures: u32, measured: &Measured<'_>) -> CheckResult {
     match &check.rule {
         Rule::CrashRate { max } => crash_rate::evaluate(check, *max, measured),
-        Rule::ErrorRate { max } => {
-            let spans = spans(measured.requests, measured);
-            let readings = spans.map(|spans| error_rate::readings(*max, &spans));
+        Rule::ErrorRate { max, max_ratio, floor } => {
+            let limits = error_rate::Limits { max: *max, max_ratio: *max_ratio, floor: *floor };
+            let readings = spans(measured.requests, measured).map(|spans| error_rate::readings(limits, &spans));
             result::from_readings(check, Unit::Share, failures, measured, readings)
         }
         Rule::Latency { quantile, max, max_ratio } => {
             let spans = spans(measured.latencies, measured);
             let readings = spans.map(|spans| latency::readings(*quantile, *max, *max_ratio, &spans));
             result::from_readings(check, Unit::Seconds, failures, measured, readings)
+        }
+        Rule::TrafficDrop { max } => {
+            let readings = counted::windows_of(measured.requests, measured)
+                .map(|windows| traffic::readings(*max, &windows, measured));
+            result::from_readings(check, Unit::Share, failures, measured, readings)
         }
         Rule::Query { min, max, .. } => {
             let readings = query::readings(*min, *max, measured.queries.get(&check.name), measured.since);
@@ -75,8 +95,7 @@ pub(crate) struct Readings {
 }
 
 fn spans(answer: &Answer<Vec<PodSeries>>, measured: &Measured<'_>) -> Answer<span::Spans> {
-    let series = answer.as_ref().map_err(Clone::clone)?;
-    let windows: Vec<Window> = crate::sample::windows(series, |pod, at| side_of(measured, pod, at));
+    let windows = counted::windows_of(answer, measured)?;
     Ok(span::close(&windows, measured.since, measured.minimum_requests))
 }
 

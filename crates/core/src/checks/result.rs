@@ -45,6 +45,10 @@ pub enum Why {
     Missing(Missing),
     /// The revision has no pod.
     NoPods,
+    /// One pod alone is outside the limit: its own bad luck, or its node's.
+    OnePod,
+    /// There are requests enough, and they prove neither that the limit is kept nor that it is exceeded.
+    TooCloseToSay,
 }
 
 impl Why {
@@ -60,6 +64,8 @@ impl Why {
             Self::NoBaseline => "NoBaseline",
             Self::NoBucketAbove => "LatencyBucketMissing",
             Self::NoPods => "NoPods",
+            Self::OnePod => "OnePodOnly",
+            Self::TooCloseToSay => "TooCloseToSay",
             Self::Missing(missing) => match missing {
                 Missing::Unavailable(_) => "SourceUnavailable",
                 Missing::Empty => "NoSeries",
@@ -115,8 +121,33 @@ pub struct CheckResult {
     pub first_bad: Option<Timestamp>,
     /// Time since the completed rollout that closed windows cover.
     pub covered: SignedDuration,
+    /// How strong the evidence is, where counts are tested.
+    pub odds: Option<Odds>,
+    /// All that the verdict rests on, where counts are tested: see [`crate::analysis::sequential::Recorded`].
+    pub record: String,
     /// One sentence for people; holds no clock and no age, so that it stays the same while nothing changes.
     pub message: String,
+}
+
+/// How strong the evidence of a breach is: natural logarithms of odds against chance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Odds {
+    /// What was found.
+    pub found: f64,
+    /// What a breach takes.
+    pub needed: f64,
+}
+
+impl Odds {
+    /// The odds against chance, as people say them: `12,000 to 1`.
+    pub fn describe(self) -> String {
+        match libm::exp(self.found) {
+            odds if odds >= 1e9 => "over a billion to 1".to_owned(),
+            odds if odds >= 1e6 => format!("{} million to 1", trimmed(odds / 1e6, 0)),
+            odds if odds >= 1e3 => format!("{},000 to 1", trimmed(odds / 1e3, 0)),
+            odds => format!("{} to 1", trimmed(odds, 0)),
+        }
+    }
 }
 
 /// A number in its unit, short enough for a column: `12.4%`, `240ms`, `0.83`.
@@ -134,15 +165,9 @@ fn trimmed(value: f64, digits: usize) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Makes the result of a check that is read window by window.
-pub(super) fn from_readings(
-    check: &Check,
-    unit: Unit,
-    failures: u32,
-    measured: &Measured<'_>,
-    readings: Answer<Readings>,
-) -> CheckResult {
-    let mut result = CheckResult {
+/// The result of a check that nothing is known of.
+pub(super) fn blank(check: &Check, unit: Unit) -> CheckResult {
+    CheckResult {
         name: check.name.clone(),
         severity: check.severity,
         verdict: Verdict::NoData,
@@ -157,8 +182,21 @@ pub(super) fn from_readings(
         window: None,
         first_bad: None,
         covered: SignedDuration::ZERO,
+        odds: None,
+        record: String::new(),
         message: String::new(),
-    };
+    }
+}
+
+/// Makes the result of a check that is read window by window.
+pub(super) fn from_readings(
+    check: &Check,
+    unit: Unit,
+    failures: u32,
+    measured: &Measured<'_>,
+    readings: Answer<Readings>,
+) -> CheckResult {
+    let mut result = blank(check, unit);
     let readings = match readings {
         Ok(readings) => readings,
         Err(missing) => {
@@ -226,6 +264,28 @@ fn describe(result: &CheckResult, failures: u32, minimum: u64) -> String {
         }
         Why::Missing(missing) => missing.to_string(),
         Why::NoPods => "no pod of this revision yet".to_owned(),
+        Why::OnePod => format!("{compared}, but in one pod only: its own fault, or its node's"),
+        Why::TooCloseToSay => format!("{compared}: too close to it to say more yet"),
+    }
+}
+
+impl CheckResult {
+    /// The sentence of a check whose counts were tested.
+    pub(super) fn tell(&self, minimum: u64) -> String {
+        let counted = match (self.bad, self.requests) {
+            (Some(bad), Some(requests)) if requests > 0 => format!(" ({bad} bad of {requests} requests)"),
+            _ => String::new(),
+        };
+        let beside = self.baseline.map(|value| format!(", {} in the old pods", format_value(self.unit, value)));
+        let beside = beside.unwrap_or_default();
+        let odds = self.odds.map(Odds::describe).unwrap_or_default();
+        let compared = describe(&Self { why: Why::WithinLimit, ..self.clone() }, 0, minimum);
+        match &self.why {
+            Why::OutsideLimit => format!("{compared}{counted}{beside}; the odds against chance are {odds}"),
+            Why::CountingUp => format!("{compared}{counted}{beside}; the odds against chance are {odds} so far"),
+            Why::WithinLimit => format!("{compared}{counted}"),
+            _ => describe(self, 0, minimum),
+        }
     }
 }
 

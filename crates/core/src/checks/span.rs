@@ -80,7 +80,13 @@ mod tests {
     fn window(from: i64, new: f64, old: f64) -> Window {
         let of = |good| Increase { good, ..Increase::default() };
         let at = |second| Timestamp::from_second(second).unwrap();
-        Window { from: at(from), to: at(from + 30), new: of(new), old: of(old) }
+        Window {
+            from: at(from),
+            to: at(from + 30),
+            new: of(new),
+            old: of(old),
+            pods: std::collections::BTreeMap::new(),
+        }
     }
 
     #[test]

@@ -23,10 +23,14 @@ pub enum Severity {
 /// What a check compares.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rule {
-    /// Failed requests among all requests of the new pods.
+    /// Failed requests among all requests of the new pods. At least one limit is set.
     ErrorRate {
         /// Largest share that is still fine, 0 to 1.
-        max: f64,
+        max: Option<f64>,
+        /// Largest multiple of the baseline that is still fine.
+        max_ratio: Option<f64>,
+        /// Smallest share at which the multiple matters, 0 to 1.
+        floor: f64,
     },
     /// A quantile of the request duration of the new pods. At least one limit is set.
     Latency {
@@ -42,6 +46,11 @@ pub enum Rule {
         /// Largest share that is still fine, 0 to 1.
         max: f64,
     },
+    /// Requests that the new pods do not get, of those that are due to them.
+    TrafficDrop {
+        /// Largest share that may be missing, 0 to 1.
+        max: f64,
+    },
     /// The user's own query. At least one bound is set.
     Query {
         /// The query as the user wrote it, placeholders unresolved.
@@ -54,12 +63,18 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// A share of failed requests that must not be exceeded, and nothing else.
+    pub fn error_rate(max: f64) -> Self {
+        Self::ErrorRate { max: Some(max), max_ratio: None, floor: 0.0 }
+    }
+
     /// The words of the user's manifest.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::ErrorRate { .. } => "errorRate",
             Self::Latency { .. } => "latency",
             Self::CrashRate { .. } => "crashRate",
+            Self::TrafficDrop { .. } => "trafficDrop",
             Self::Query { .. } => "query",
         }
     }

@@ -29,6 +29,8 @@ pub struct Policy {
     pub minimum_requests: u64,
     /// What the end of a soak means when there was nothing to judge by.
     pub on_no_data: OnNoData,
+    /// What the end of the longest soak means when the checks could not tell.
+    pub on_inconclusive: OnInconclusive,
     /// The rules; at least one, names unique.
     pub checks: Vec<Check>,
     /// How an undo is carried out.
@@ -55,17 +57,35 @@ pub struct Soak {
     pub duration: SignedDuration,
     /// Time between two looks.
     pub interval: SignedDuration,
+    /// The longest that a soak is extended to while the checks cannot tell.
+    pub longest: SignedDuration,
+}
+
+impl Soak {
+    /// The looks of the planned soak, at most [`Soak::MOST_LOOKS`].
+    pub fn looks(&self) -> u32 {
+        let looks = self.duration.as_secs() / self.interval.as_secs().max(1);
+        u32::try_from(looks).unwrap_or(Self::MOST_LOOKS).clamp(1, Self::MOST_LOOKS)
+    }
+
+    /// Most looks that are planned for, and most of the time before that a rollout is compared with.
+    pub const MOST_LOOKS: u32 = 120;
 }
 
 /// How single windows become a verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Analysis {
+    /// Breached when the counts prove it.
+    Sequential {
+        /// The probability that a release that is no worse than the one before is found bad, over its whole soak; over 0
+        /// and under 1.
+        false_alarms: f64,
+    },
     /// Breached after this many bad windows in a row (at least one).
     Consecutive {
         /// Bad windows in a row.
         failures: u32,
     },
-    // The sequential test of exact counts gets its variant, and its module beside `analysis::consecutive`, here.
 }
 
 /// What the end of a soak means when there was nothing to judge by.
@@ -75,6 +95,15 @@ pub enum OnNoData {
     Hold,
     /// The revision is accepted.
     Pass,
+}
+
+/// What the end of the longest soak means when the checks could not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnInconclusive {
+    /// The revision is accepted, with a warning.
+    Accept,
+    /// The revision stays unjudged.
+    Hold,
 }
 
 /// What becomes of the ConfigMaps that a known good revision ran with, when it is put back.

@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::checks::{CheckResult, Measured, Verdict, Why, evaluate};
-use crate::policy::{Analysis, Check, Rule, Severity};
+use crate::policy::{Check, Rule, Severity};
 
 /// A breached check as an absolute rule on the good revision.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,12 +41,11 @@ impl Verification {
 /// Judges the good revision by the limits that the bad one broke, window by window since it was rolled out.
 pub fn verify(limits: &[Limit], measured: &Measured<'_>) -> (Verification, Vec<CheckResult>) {
     // A single bad window is enough here to wait on; `step` decides how long.
-    let analysis = Analysis::Consecutive { failures: 1 };
     let results: Vec<CheckResult> = limits
         .iter()
         .map(|limit| {
             let check = Check { name: limit.name.clone(), severity: Severity::Critical, rule: limit.rule.clone() };
-            evaluate(&check, analysis, measured)
+            evaluate(&check, 1, measured)
         })
         .collect();
     let told = |check: &CheckResult| format!("{}: {}", check.name, check.message);

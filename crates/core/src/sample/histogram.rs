@@ -62,6 +62,23 @@ impl Histogram {
         self.at_most.get(&f64::INFINITY.to_bits()).copied().unwrap_or(0.0)
     }
 
+    /// Requests that took longer than `bound` seconds, which must be one of the histogram's bounds.
+    pub fn slower_than(&self, bound: f64) -> f64 {
+        let at_most = self.at_most.get(&bound.to_bits()).copied().unwrap_or(0.0);
+        (self.requests() - at_most).max(0.0)
+    }
+
+    /// The smallest finite bound of at least `seconds`.
+    pub fn bound_at(&self, seconds: f64) -> Option<f64> {
+        // Bounds such as 0.1 do not survive a change of unit exactly.
+        let least = (seconds * (1.0 - 1e-9)).max(0.0);
+        self.at_most
+            .range(least.to_bits()..)
+            .map(|(bits, _)| f64::from_bits(*bits))
+            .next()
+            .filter(|bound| bound.is_finite())
+    }
+
     /// The quantile `share` (0 to 1), or `None` without requests or without a finite bucket.
     pub fn quantile(&self, share: f64) -> Option<Quantiled> {
         let total = self.requests();
@@ -111,6 +128,15 @@ mod tests {
     fn a_quantile_over_the_last_bound_is_known_only_to_be_over_it() {
         let found = histogram(&[(0.1, 50.0), (f64::INFINITY, 100.0)]).quantile(0.95);
         assert_eq!(found, Some(Quantiled::Above(0.1)));
+    }
+
+    #[test]
+    fn slow_requests_are_counted_at_a_bound() {
+        let histogram = histogram(&[(0.1, 50.0), (0.2, 90.0), (f64::INFINITY, 100.0)]);
+        assert_eq!(histogram.bound_at(0.15), Some(0.2));
+        assert_eq!(histogram.bound_at(0.1 + 1e-12), Some(0.1), "a bound in another unit is the same bound");
+        assert_eq!(histogram.bound_at(0.3), None);
+        assert_eq!(histogram.slower_than(0.2), 10.0);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Counts {
     Bad,
     /// Requests at or under this many seconds (a classic histogram bucket; `f64::INFINITY` is the total).
     AtMostSeconds(f64),
+    /// Nothing: 1 while the source reaches the pod, 0 while it does not.
+    Scraped,
 }
 
 /// One instant of a user's own query.

@@ -32,6 +32,8 @@ pub struct Window {
     pub new: Increase,
     /// In the pods of the others.
     pub old: Increase,
+    /// The same by pod. A pod that changed sides within the window stands on the later one.
+    pub pods: BTreeMap<String, (Side, Increase)>,
 }
 
 /// Requests counted in a window.
@@ -56,6 +58,15 @@ impl Increase {
         self.good += other.good;
         self.bad += other.bad;
         self.durations.add(&other.durations);
+    }
+
+    fn count(&mut self, counts: Counts, increase: f64) {
+        match counts {
+            Counts::Good => self.good += increase,
+            Counts::Bad => self.bad += increase,
+            Counts::AtMostSeconds(bound) => self.durations.record(bound, increase),
+            Counts::Scraped => {}
+        }
     }
 
     fn side(window: &mut Window, side: Side) -> &mut Self {
@@ -84,12 +95,18 @@ pub fn windows(series: &[PodSeries], side_of: impl Fn(&str, Timestamp) -> Option
     let mut windows: Vec<Window> = instants
         .iter()
         .zip(instants.iter().skip(1))
-        .map(|(from, to)| Window { from: *from, to: *to, new: Increase::default(), old: Increase::default() })
+        .map(|(from, to)| Window {
+            from: *from,
+            to: *to,
+            new: Increase::default(),
+            old: Increase::default(),
+            pods: BTreeMap::new(),
+        })
         .collect();
     let window_ending: BTreeMap<Timestamp, usize> =
         windows.iter().enumerate().map(|(index, window)| (window.to, index)).collect();
 
-    for one in series {
+    for one in series.iter().filter(|one| one.counts != Counts::Scraped) {
         let mut last: Option<(Option<Side>, f64)> = None;
         for (at, value) in &one.points {
             let side = side_of(&one.pod, *at);
@@ -102,12 +119,12 @@ pub fn windows(series: &[PodSeries], side_of: impl Fn(&str, Timestamp) -> Option
                 Some(_) | None => 0.0,
             };
             if let Some(window) = windows.get_mut(*index) {
-                let counted = Increase::side(window, side);
-                match one.counts {
-                    Counts::Good => counted.good += increase,
-                    Counts::Bad => counted.bad += increase,
-                    Counts::AtMostSeconds(bound) => counted.durations.record(bound, increase),
+                Increase::side(window, side).count(one.counts, increase);
+                let of_pod = window.pods.entry(one.pod.clone()).or_insert((side, Increase::default()));
+                if of_pod.0 != side {
+                    *of_pod = (side, Increase::default());
                 }
+                of_pod.1.count(one.counts, increase);
             }
         }
     }
@@ -117,7 +134,7 @@ pub fn windows(series: &[PodSeries], side_of: impl Fn(&str, Timestamp) -> Option
 /// When each pod was first seen in any counter.
 fn first_seen(series: &[PodSeries]) -> BTreeMap<&str, Timestamp> {
     let mut seen: BTreeMap<&str, Timestamp> = BTreeMap::new();
-    for one in series {
+    for one in series.iter().filter(|one| one.counts != Counts::Scraped) {
         if let Some((at, _)) = one.points.first() {
             seen.entry(one.pod.as_str()).and_modify(|known| *known = (*known).min(*at)).or_insert(*at);
         }

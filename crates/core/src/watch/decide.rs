@@ -7,7 +7,7 @@ use super::{FreezeState, MAX_QUARANTINED, Phase, Quarantined, RevisionRef, Rollo
 use crate::checks::{CheckResult, Verdict, Why};
 use crate::notice::{Notice, Reason};
 use crate::permission::windows;
-use crate::policy::{Mode, Policy, Severity};
+use crate::policy::{Analysis, Mode, Policy, Severity};
 use crate::rollback;
 use crate::workload::{Kind, MIGRATION, MIGRATION_JOB, MODE, Migration, Said, Workload, rolled_out};
 
@@ -131,12 +131,19 @@ fn judge(
 
     // The hold of an earlier look is over when its cause is.
     state.phase = if rollout.completed.is_some() { Phase::Soaking } else { Phase::Progressing };
-    state.standing = match soaked(policy, &rollout, &results, now) {
-        Soaked::Passed => {
-            notices.push(Notice::new(
-                Reason::SoakPassed,
-                format!("{} passed its soak and is known good", state.current.name()),
-            ));
+    let soaked = soaked(policy, &rollout, &results, now);
+    state.standing = match soaked {
+        Soaked::Passed | Soaked::Accepted(_) => {
+            let name = state.current.name();
+            notices.push(match &soaked {
+                Soaked::Accepted(why) => Notice::new(
+                    Reason::Inconclusive,
+                    format!(
+                        "{name} is accepted as known good at the end of its longest soak, though not proven good: {why}"
+                    ),
+                ),
+                _ => Notice::new(Reason::SoakPassed, format!("{name} passed its soak and is known good")),
+            });
             state.phase = Phase::Idle;
             state.rollout = None;
             state.known_good = Some(state.current.clone());
@@ -157,8 +164,11 @@ fn judge(
 
 /// An external cause is a finding only once it lasted as long as a breach would have to.
 fn is_lasting(policy: &Policy, check: &CheckResult) -> bool {
-    let crate::policy::Analysis::Consecutive { failures } = policy.analysis;
-    check.window.is_none() || check.in_a_row >= failures
+    match policy.analysis {
+        Analysis::Consecutive { failures } => check.window.is_none() || check.in_a_row >= failures,
+        // What is proven lasts.
+        Analysis::Sequential { .. } => true,
+    }
 }
 
 fn running(workload: &Workload, results: &[CheckResult]) -> Standing {

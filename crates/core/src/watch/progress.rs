@@ -40,6 +40,8 @@ pub(super) fn evaluate(workload: &Workload, rollout: &Rollout) -> Option<CheckRe
         window: None,
         first_bad: Some(exceeded),
         covered: SignedDuration::MAX,
+        odds: None,
+        record: String::new(),
         message,
     })
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Rollout;
 use crate::checks::{CheckResult, Verdict, Why};
-use crate::policy::{OnNoData, Policy, Severity};
+use crate::policy::{OnInconclusive, OnNoData, Policy, Severity};
 
 /// How a soak stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,14 +15,17 @@ pub enum Soaked {
     Passed,
     /// Its time is over, but there is too little to judge by.
     WaitingForData(String),
-    /// Its time is over while a check is outside its limit, though not breached.
+    /// Its time is over while a check is outside its limit, though not breached, or too close to it.
     Undecided(String),
+    /// Its longest time is over and the checks still cannot tell; the policy accepts that.
+    Accepted(String),
 }
 
 /// Whether the soak that began at the completion of `rollout` is over at `now`.
 ///
 /// A critical check that is read from a source must be passing, and its windows must cover at least half of the soak:
-/// one good minute after an hour without data says little. A check that has nothing to compare with (no baseline, no
+/// one good minute after an hour without data says little. While a check cannot tell, the soak is extended, up to its
+/// longest; then the policy decides. No data at all is waited for without an end. A check that has nothing to compare with (no baseline, no
 /// bucket) cannot hold a release for ever; it is left out.
 pub fn soaked(policy: &Policy, rollout: &Rollout, checks: &[CheckResult], now: Timestamp) -> Soaked {
     let Some(completed) = rollout.completed else { return Soaked::Running };
@@ -30,21 +33,31 @@ pub fn soaked(policy: &Policy, rollout: &Rollout, checks: &[CheckResult], now: T
         return Soaked::Running;
     }
     let needed = policy.soak.duration / 2;
+    let is_last =
+        now.duration_since(completed) >= policy.soak.longest && policy.on_inconclusive == OnInconclusive::Accept;
+    let mut accepted = None;
     for check in checks.iter().filter(|check| check.severity == Severity::Critical) {
         let enough = check.covered >= needed;
-        match (check.verdict, &check.why) {
-            (Verdict::Passing, _) if enough => {}
-            (Verdict::Inconclusive, Why::NoBaseline | Why::NoBucketAbove) => {}
-            (Verdict::Breached, _) | (_, Why::CountingUp | Why::ExternalCause) => {
-                return Soaked::Undecided(format!("{}: {}", check.name, check.message));
-            }
-            _ if policy.on_no_data == OnNoData::Pass => {}
+        let told = || format!("{}: {}", check.name, check.message);
+        let open = match (check.verdict, &check.why) {
+            (Verdict::Passing, _) if enough => continue,
+            (Verdict::Inconclusive, Why::NoBaseline | Why::NoBucketAbove) => continue,
+            (Verdict::Breached, _) => return Soaked::Undecided(told()),
+            (_, Why::CountingUp | Why::ExternalCause | Why::OnePod | Why::TooCloseToSay) => Soaked::Undecided(told()),
+            _ if policy.on_no_data == OnNoData::Pass => continue,
+            (Verdict::NoData, _) => return Soaked::WaitingForData(told()),
             (Verdict::Passing, _) => {
-                let message = format!("{}: data for less than half of the soak so far", check.name);
-                return Soaked::WaitingForData(message);
+                Soaked::WaitingForData(format!("{}: data for less than half of the soak so far", check.name))
             }
-            _ => return Soaked::WaitingForData(format!("{}: {}", check.name, check.message)),
+            (Verdict::Inconclusive, _) => Soaked::WaitingForData(told()),
+        };
+        if !is_last {
+            return open;
         }
+        accepted.get_or_insert_with(told);
+    }
+    if let Some(why) = accepted {
+        return Soaked::Accepted(why);
     }
     Soaked::Passed
 }

@@ -23,6 +23,8 @@ pub struct PodFacts {
     pub created: Timestamp,
     /// The `Ready` condition.
     pub ready: bool,
+    /// Since when it is; `None` while it is not.
+    pub ready_since: Option<Timestamp>,
     /// Being deleted, evicted, preempted or shut down with its node: no evidence about the release.
     pub leaving: bool,
     /// The scheduler found no place for it: a matter of capacity, not of the release.

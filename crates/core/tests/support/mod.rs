@@ -6,8 +6,8 @@ use snapback_core::checks::{CheckResult, Unit, Verdict, Why};
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{PodUid, ReplicaSetUid, WorkloadUid};
 use snapback_core::policy::{
-    Analysis, Check, ConfigMode, Mode, OnNoData, Policy, RollbackRules, Rule, Schedule, Severity, Soak, Window,
-    WindowKind, zone,
+    Analysis, Check, ConfigMode, Mode, OnInconclusive, OnNoData, Policy, RollbackRules, Rule, Schedule, Severity, Soak,
+    Window, WindowKind, zone,
 };
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Failure, Kind, PodFacts, Replacing, Revision, Said, Workload};
@@ -27,15 +27,16 @@ pub fn policy() -> Policy {
     Policy {
         mode: Mode::Automatic,
         suspend: false,
-        soak: Soak { duration: SignedDuration::from_secs(60), interval: SignedDuration::from_secs(10) },
+        soak: Soak {
+            duration: SignedDuration::from_secs(60),
+            interval: SignedDuration::from_secs(10),
+            longest: SignedDuration::from_secs(240),
+        },
         analysis: Analysis::Consecutive { failures: 3 },
         minimum_requests: 50,
         on_no_data: OnNoData::Hold,
-        checks: vec![Check {
-            name: "errors".into(),
-            severity: Severity::Critical,
-            rule: Rule::ErrorRate { max: 0.05 },
-        }],
+        on_inconclusive: OnInconclusive::Accept,
+        checks: vec![Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) }],
         rollback: RollbackRules {
             deadline: SignedDuration::from_mins(10),
             verify: SignedDuration::from_secs(30),
@@ -86,6 +87,7 @@ pub fn pod(name: &str, index: i32) -> PodFacts {
         version: "7".into(),
         created: at(0),
         ready: true,
+        ready_since: Some(at(0)),
         leaving: false,
         unschedulable: false,
         failure: None,
@@ -159,6 +161,8 @@ pub fn errors(verdict: Verdict, why: Why) -> CheckResult {
         window: Some((at(0), at(10))),
         first_bad: Some(at(0)),
         covered: SignedDuration::from_secs(60),
+        odds: None,
+        record: String::new(),
         message: "told".into(),
     }
 }

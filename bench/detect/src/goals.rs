@@ -1,0 +1,68 @@
+//! What the rule must achieve, checked on every run.
+
+use serde::Serialize;
+
+use crate::Measured;
+use crate::grid::Cell;
+use crate::table::{Outcome, bounds};
+
+/// A goal, and what was found.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Goal {
+    /// The goal.
+    pub(crate) goal: String,
+    /// What was found.
+    pub(crate) found: String,
+    /// Whether that is enough.
+    pub(crate) reached: bool,
+}
+
+/// Checks all of them. The product's outcome stands first in each list.
+pub(crate) fn check(replays: &[&[Outcome]], without_fault: &[Measured], with_fault: &[Measured]) -> Vec<Goal> {
+    let mut goals: Vec<Goal> = replays.iter().filter_map(|outcomes| replayed(outcomes)).collect();
+    goals.extend(false_alarms(without_fault));
+    for (ratio, rps, least, most_polls) in [(20.0, 5.0, 0.99, None), (5.0, 50.0, 0.99, Some(7)), (10.0, 5.0, 0.9, None)]
+    {
+        goals.extend(power(with_fault, ratio, rps, least, most_polls));
+    }
+    goals
+}
+
+fn replayed(outcomes: &[Outcome]) -> Option<Goal> {
+    let (ours, flagger) = (outcomes.first()?, outcomes.iter().find(|one| one.rule.starts_with("Flagger"))?);
+    let delay = ours.delay(0.5);
+    Some(Goal {
+        goal: format!(
+            "replay: at least {} caught (Flagger's), none rolled back wrongly, median of 3 min",
+            flagger.caught
+        ),
+        found: format!("{} caught, {} wrong, median {delay:?} min", ours.caught, ours.wrong),
+        reached: ours.caught >= flagger.caught && ours.wrong == 0 && delay <= Some(3),
+    })
+}
+
+#[allow(clippy::cast_precision_loss, reason = "thousands of runs")]
+fn false_alarms(cells: &[Measured]) -> Option<Goal> {
+    let worst = cells.iter().filter_map(|cell| cell.acted.first()).max_by_key(|acted| acted.acts)?;
+    let (rate, high) = (worst.acts as f64 / worst.runs as f64, bounds(worst.acts, worst.runs).1);
+    Some(Goal {
+        goal: "no fault: at most 0.1 % in every cell, 95 % bound at most 0.2 %".to_owned(),
+        found: format!("{:.2} % in the worst cell, bound {:.2} %", 100.0 * rate, 100.0 * high),
+        reached: rate <= 0.001 && high <= 0.002,
+    })
+}
+
+#[allow(clippy::cast_precision_loss, reason = "thousands of runs")]
+fn power(cells: &[Measured], ratio: f64, rps: f64, least: f64, most_polls: Option<usize>) -> Option<Goal> {
+    let is_it = |cell: &Cell| {
+        cell.ratio == ratio && cell.rps == rps && cell.errors == 0.002 && cell.onset == 0 && cell.scatter == 1.0
+    };
+    let acted = cells.iter().find(|measured| is_it(&measured.cell))?.acted.first()?;
+    let rate = acted.acts as f64 / acted.runs as f64;
+    let within = most_polls.map_or_else(String::new, |polls| format!(", median of {polls} polls"));
+    Some(Goal {
+        goal: format!("errors x{ratio} of 0.2 % at {rps}/s: at least {} % caught{within}", 100.0 * least),
+        found: format!("{:.1} %, median {:?}", 100.0 * rate, acted.delays[0]),
+        reached: rate >= least && most_polls.is_none_or(|polls| acted.delays[0] <= Some(polls)),
+    })
+}

@@ -1,0 +1,125 @@
+//! `make bench-detect`: the table of what is caught, what is rolled back wrongly, and how soon.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what it is for")]
+
+mod goals;
+mod grid;
+mod product;
+mod replay;
+mod rivals;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use serde::Serialize;
+
+use grid::{Acted, Cell};
+use rivals::{Argo, Flagger, Kayenta, Rule};
+use table::Outcome;
+
+/// Measures detection rules on labelled rollouts and on simulated ones.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// A folder with rollouts.csv and series.csv to replay; may be given several times.
+    #[arg(long)]
+    rollouts: Vec<PathBuf>,
+    /// Simulated rollouts per cell without a fault.
+    #[arg(long, default_value_t = 10_000)]
+    runs: usize,
+    /// Simulated rollouts per cell with a fault.
+    #[arg(long, default_value_t = 1_000)]
+    fault_runs: usize,
+    /// Seed of the simulation.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the results go.
+    #[arg(long, default_value = "target/bench-detect.json")]
+    json: PathBuf,
+}
+
+/// Everything that is measured.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Results {
+    seed: u64,
+    replays: Vec<Replay>,
+    without_fault: Vec<Measured>,
+    with_fault: Vec<Measured>,
+    goals: Vec<goals::Goal>,
+}
+
+/// One replayed folder.
+#[derive(Debug, Serialize)]
+struct Replay {
+    rollouts: usize,
+    outcomes: Vec<Outcome>,
+}
+
+/// One cell of the grid.
+#[derive(Debug, Serialize)]
+pub(crate) struct Measured {
+    pub(crate) cell: Cell,
+    pub(crate) acted: Vec<Acted>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mut replays = Vec::new();
+    if arguments.rollouts.is_empty() {
+        println!("replay: left out (give --rollouts DIR, a folder with rollouts.csv and series.csv)");
+    }
+    for folder in &arguments.rollouts {
+        let rollouts = replay::read(folder)?;
+        let outcomes = replay::run(&rollouts, &replay_rivals());
+        println!("replay: {} rollouts, delays in minutes", rollouts.len());
+        table::print(&outcomes);
+        replays.push(Replay { rollouts: rollouts.len(), outcomes });
+    }
+    let without_fault = simulate("without a fault", &grid::null(), arguments.runs, arguments.seed);
+    let with_fault = simulate("with a fault", &grid::faults(), arguments.fault_runs, arguments.seed + 1);
+    println!("\nsimulated rollouts: acted on (median and nine tenths of the delay, in polls after the fault)");
+    table::print_cells(&without_fault, &with_fault);
+    let outcomes: Vec<&[Outcome]> = replays.iter().map(|replay| replay.outcomes.as_slice()).collect();
+    let goals = goals::check(&outcomes, &without_fault, &with_fault);
+    println!("\ngoals");
+    for goal in &goals {
+        println!("  {} {}: {}", if goal.reached { "reached" } else { "MISSED " }, goal.goal, goal.found);
+    }
+    let results = Results { seed: arguments.seed, replays, without_fault, with_fault, goals };
+    if let Some(folder) = arguments.json.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    }
+    std::fs::write(&arguments.json, serde_json::to_vec_pretty(&results)?)
+        .with_context(|| format!("{} cannot be written", arguments.json.display()))?;
+    println!("\nwrote {}", arguments.json.display());
+    ensure!(results.goals.iter().all(|goal| goal.reached), "a goal is missed");
+    Ok(())
+}
+
+fn simulate(what: &str, cells: &[Cell], runs: usize, seed: u64) -> Vec<Measured> {
+    let rivals: [Box<dyn Rule>; 3] = [
+        Box::new(Flagger { threshold: 5, least_success: 0.99 }),
+        Box::new(Argo { limit: 3, least_success: 0.99, empty_is_error: false }),
+        Box::new(Kayenta { every: 10 }),
+    ];
+    let mut measured = Vec::new();
+    for (index, cell) in (0u64..).zip(cells) {
+        if index % 20 == 0 {
+            eprintln!("simulating {what}: {index} of {} cells", cells.len());
+        }
+        measured.push(Measured { cell: *cell, acted: cell.run(index, runs, seed, &rivals) });
+    }
+    measured
+}
+
+/// The settings of the published comparison: a success rate of 99 % (Flagger) and 95 % (Argo Rollouts), a poll a minute.
+fn replay_rivals() -> Vec<Box<dyn Rule>> {
+    vec![
+        Box::new(Flagger { threshold: 5, least_success: 0.99 }),
+        Box::new(Flagger { threshold: 3, least_success: 0.99 }),
+        Box::new(Flagger { threshold: 1, least_success: 0.99 }),
+        Box::new(Argo { limit: 3, least_success: 0.95, empty_is_error: true }),
+        Box::new(Kayenta { every: 1 }),
+    ]
+}

@@ -1,0 +1,303 @@
+//! Whole checks under the sequential test: from counters of pods to verdicts.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate_all};
+use snapback_core::policy::{Analysis, Bound, Check, Quantile, Relative, Rule, Severity};
+use snapback_core::sample::{Answer, Counts, Missing, PodSeries};
+use snapback_core::workload::Workload;
+use support::{at, complete_v2, pod, version, workload};
+
+const LOOKS: i64 = 30;
+const STEP: i64 = 30;
+const START: i64 = 6000;
+
+/// Counters of pods that tests move by hand, look by look.
+struct Story {
+    workload: Workload,
+    series: BTreeMap<(String, String), PodSeries>,
+    now: i64,
+    scraped: bool,
+}
+
+impl Story {
+    /// Three old pods that share the traffic, for an hour and a half, in which one request of a thousand failed.
+    fn new(workload: Workload) -> Self {
+        let mut story = Self { workload, series: BTreeMap::new(), now: 0, scraped: true };
+        while story.now < START {
+            story.step(|_| Some((200.0, 0.2, 0.0)), |_| None);
+        }
+        story
+    }
+
+    /// One step: for each old and each new pod its requests, those that failed, and those that took over a second.
+    fn step(&mut self, old: impl Fn(i32) -> Option<(f64, f64, f64)>, new: impl Fn(i32) -> Option<(f64, f64, f64)>) {
+        self.now += STEP;
+        for index in 0..3 {
+            for (name, counts) in [(pod("v1", index).name, old(index)), (pod("v2", index).name, new(index))] {
+                let Some((all, bad, slow)) = counts else { continue };
+                self.add(&name, Counts::Good, "200", all - bad);
+                self.add(&name, Counts::Bad, "500", bad);
+                self.add(&name, Counts::AtMostSeconds(0.5), "0.5", all - slow);
+                self.add(&name, Counts::AtMostSeconds(1.0), "1", all - slow);
+                self.add(&name, Counts::AtMostSeconds(f64::INFINITY), "+Inf", all);
+                if self.scraped {
+                    self.set(&name, Counts::Scraped, "up", 1.0);
+                }
+            }
+        }
+    }
+
+    fn steps(&mut self, count: i64, old: Option<(f64, f64, f64)>, new: Option<(f64, f64, f64)>) -> &mut Self {
+        for _ in 0..count {
+            self.step(|_| old, |_| new);
+        }
+        self
+    }
+
+    fn add(&mut self, pod: &str, counts: Counts, key: &str, increase: f64) {
+        let before = self.series.get(&(pod.to_owned(), key.to_owned())).and_then(|one| one.points.last());
+        let value = before.map_or(0.0, |(_, value)| *value) + increase;
+        self.set(pod, counts, key, value);
+    }
+
+    fn set(&mut self, pod: &str, counts: Counts, key: &str, value: f64) {
+        let fresh = || PodSeries { pod: pod.to_owned(), counts, key: key.to_owned(), points: Vec::new() };
+        let one = self.series.entry((pod.to_owned(), key.to_owned())).or_insert_with(fresh);
+        one.points.push((at(self.now), value));
+    }
+
+    fn judge(&self, rules: &[(&str, Rule)]) -> Vec<CheckResult> {
+        let of = |wanted: fn(Counts) -> bool| -> Answer<Vec<PodSeries>> {
+            let found: Vec<PodSeries> = self.series.values().filter(|one| wanted(one.counts)).cloned().collect();
+            if found.is_empty() { Err(Missing::Empty) } else { Ok(found) }
+        };
+        let requests = of(|counts| !matches!(counts, Counts::AtMostSeconds(_)));
+        let latencies = of(|counts| matches!(counts, Counts::AtMostSeconds(_)));
+        let past: Vec<PodSeries> = self.series.values().cloned().collect();
+        let checks: Vec<Check> = rules
+            .iter()
+            .map(|(name, rule)| Check { name: (*name).into(), severity: Severity::Critical, rule: rule.clone() })
+            .collect();
+        let measured = Measured {
+            revision: &version("v2"),
+            since: at(START),
+            completed: None,
+            workload: &self.workload,
+            requests: &requests,
+            latencies: &latencies,
+            past: Some(&past),
+            looks: u32::try_from(LOOKS).unwrap(),
+            queries: &BTreeMap::new(),
+            minimum_requests: 50,
+        };
+        evaluate_all(&checks, Analysis::Sequential { false_alarms: 0.001 }, &measured)
+    }
+
+    fn one(&self, rule: Rule) -> CheckResult {
+        self.judge(&[("check", rule)]).remove(0)
+    }
+}
+
+fn beside() -> Workload {
+    let mut workload = workload("v2", vec![support::revision("v1", 1, 3, 3), support::revision("v2", 2, 3, 3)]);
+    for pod in &mut workload.pods {
+        pod.ready_since = Some(at(0));
+    }
+    workload
+}
+
+fn errors() -> Rule {
+    Rule::ErrorRate { max: Some(0.05), max_ratio: Some(2.0), floor: 0.005 }
+}
+
+fn said(result: &CheckResult) -> (Verdict, &Why) {
+    (result.verdict, &result.why)
+}
+
+#[test]
+fn a_release_that_fails_more_often_than_the_old_pods_beside_it_is_breached_within_a_few_looks() {
+    let mut story = Story::new(beside());
+    story.steps(1, Some((100.0, 0.1, 0.0)), Some((100.0, 3.0, 0.0)));
+    assert_eq!(said(&story.one(errors())), (Verdict::Inconclusive, &Why::CountingUp));
+    story.steps(3, Some((100.0, 0.1, 0.0)), Some((100.0, 3.0, 0.0)));
+    let result = story.one(errors());
+    assert_eq!(said(&result), (Verdict::Breached, &Why::OutsideLimit), "{}", result.message);
+    assert_eq!(result.first_bad, Some(at(START)));
+    assert!(result.limit.unwrap() < 0.05, "the multiple decided, not the maximum: {:?}", result.limit);
+    assert!(result.message.contains("the odds against chance are"), "{}", result.message);
+}
+
+#[test]
+fn a_fault_that_begins_late_is_dated_by_its_own_beginning() {
+    let mut story = Story::new(beside());
+    story.steps(10, Some((100.0, 0.1, 0.0)), Some((100.0, 0.1, 0.0)));
+    story.steps(5, Some((100.0, 0.1, 0.0)), Some((100.0, 20.0, 0.0)));
+    let result = story.one(errors());
+    assert_eq!(result.verdict, Verdict::Breached, "{}", result.message);
+    assert_eq!(result.first_bad, Some(at(START + 10 * STEP)));
+}
+
+#[test]
+fn what_was_proven_once_stays_proven() {
+    let mut story = Story::new(beside());
+    story.steps(4, Some((100.0, 0.1, 0.0)), Some((100.0, 30.0, 0.0)));
+    let then = story.one(errors());
+    story.steps(20, Some((100.0, 0.1, 0.0)), Some((100.0, 0.1, 0.0)));
+    assert_eq!(said(&story.one(errors())), said(&then), "a restart in between must not change the outcome");
+}
+
+#[test]
+fn an_outage_that_hits_old_and_new_pods_alike_is_not_the_releases() {
+    let mut story = Story::new(beside());
+    story.steps(15, Some((100.0, 30.0, 0.0)), Some((100.0, 31.0, 0.0)));
+    assert_eq!(said(&story.one(errors())), (Verdict::Inconclusive, &Why::ExternalCause));
+}
+
+#[test]
+fn errors_that_were_there_before_are_not_the_releases_either() {
+    let mut story = Story { workload: complete_v2(), series: BTreeMap::new(), now: 0, scraped: true };
+    while story.now < START {
+        story.step(|_| Some((200.0, 16.0, 0.0)), |_| None);
+    }
+    story.steps(15, None, Some((200.0, 17.0, 0.0)));
+    assert_eq!(said(&story.one(errors())), (Verdict::Inconclusive, &Why::ExternalCause));
+}
+
+#[test]
+fn without_old_pods_the_time_before_and_the_maximum_decide() {
+    let mut story = Story::new(complete_v2());
+    story.steps(4, None, Some((200.0, 30.0, 0.0)));
+    let result = story.one(errors());
+    assert_eq!(result.verdict, Verdict::Breached, "{}", result.message);
+}
+
+#[test]
+fn one_bad_pod_of_three_is_held_to_be_that_pods_fault() {
+    let mut story = Story::new(beside());
+    for _ in 0..10 {
+        story.step(|_| Some((100.0, 0.1, 0.0)), |index| Some((100.0, if index == 1 { 60.0 } else { 0.1 }, 0.0)));
+    }
+    assert_eq!(said(&story.one(errors())), (Verdict::Inconclusive, &Why::OnePod));
+}
+
+#[test]
+fn a_limit_is_kept_when_that_is_proven_and_not_before() {
+    let mut story = Story::new(beside());
+    story.steps(1, Some((5.0, 0.0, 0.0)), Some((5.0, 0.0, 0.0)));
+    assert_eq!(said(&story.one(errors())), (Verdict::Inconclusive, &Why::TooFewRequests));
+    story.steps(10, Some((100.0, 0.1, 0.0)), Some((100.0, 0.1, 0.0)));
+    assert_eq!(said(&story.one(errors())), (Verdict::Passing, &Why::WithinLimit));
+    let mut close = Story::new(beside());
+    close.steps(10, Some((100.0, 4.5, 0.0)), Some((100.0, 4.5, 0.0)));
+    assert_eq!(said(&close.one(errors())), (Verdict::Inconclusive, &Why::TooCloseToSay));
+}
+
+#[test]
+fn a_multiple_of_next_to_nothing_does_not_matter() {
+    let mut story = Story::new(beside());
+    story.steps(20, Some((10_000.0, 1.0, 0.0)), Some((10_000.0, 10.0, 0.0)));
+    assert_eq!(story.one(errors()).verdict, Verdict::Passing);
+}
+
+#[test]
+fn no_request_and_no_answer_are_no_data() {
+    let mut story = Story::new(beside());
+    story.steps(3, Some((100.0, 0.1, 0.0)), Some((0.0, 0.0, 0.0)));
+    assert_eq!(said(&story.one(errors())), (Verdict::NoData, &Why::NoRequests));
+    let silent = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true };
+    assert_eq!(said(&silent.one(errors())), (Verdict::NoData, &Why::Missing(Missing::Empty)));
+}
+
+#[test]
+fn slow_requests_are_counted_against_a_duration_and_against_the_old_pods() {
+    let absolute = Rule::Latency { quantile: Quantile::P95, max: Some(1.0), max_ratio: None };
+    let relative = Rule::Latency { quantile: Quantile::P95, max: None, max_ratio: Some(2.0) };
+    let mut slow = Story::new(beside());
+    slow.steps(4, Some((100.0, 0.0, 1.0)), Some((100.0, 0.0, 30.0)));
+    let mut fine = Story::new(beside());
+    fine.steps(10, Some((100.0, 0.0, 1.0)), Some((100.0, 0.0, 1.0)));
+    let mut both = Story::new(beside());
+    both.steps(10, Some((100.0, 0.0, 30.0)), Some((100.0, 0.0, 30.0)));
+    for rule in [absolute, relative] {
+        assert_eq!(slow.one(rule.clone()).verdict, Verdict::Breached, "{rule:?}");
+        assert_eq!(fine.one(rule.clone()).verdict, Verdict::Passing, "{rule:?}");
+        assert_eq!(said(&both.one(rule.clone())), (Verdict::Inconclusive, &Why::ExternalCause), "{rule:?}");
+    }
+    let over_all = Rule::Latency { quantile: Quantile::P95, max: Some(20.0), max_ratio: None };
+    assert_eq!(said(&slow.one(over_all)), (Verdict::Inconclusive, &Why::NoBucketAbove));
+}
+
+#[test]
+fn ready_pods_that_get_no_requests_beside_busy_ones_are_breached() {
+    let quiet = Rule::TrafficDrop { max: 0.75 };
+    let mut story = Story::new(beside());
+    story.steps(4, Some((100.0, 0.1, 0.0)), Some((0.0, 0.0, 0.0)));
+    let result = story.one(quiet.clone());
+    assert_eq!(result.verdict, Verdict::Breached, "{}", result.message);
+    assert_eq!(result.value, Some(1.0));
+    let mut fair = Story::new(beside());
+    fair.steps(4, Some((100.0, 0.1, 0.0)), Some((90.0, 0.1, 0.0)));
+    assert_eq!(fair.one(quiet).verdict, Verdict::Passing);
+}
+
+#[test]
+fn silence_says_nothing_of_pods_that_nobody_scrapes_and_where_traffic_does_not_spread() {
+    let quiet = Rule::TrafficDrop { max: 0.75 };
+    let mut unseen = Story::new(beside());
+    unseen.scraped = false;
+    unseen.steps(9, Some((100.0, 0.1, 0.0)), Some((0.0, 0.0, 0.0)));
+    assert_eq!(said(&unseen.one(quiet.clone())), (Verdict::Inconclusive, &Why::NoBaseline));
+    let mut pinned = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true };
+    while pinned.now < START {
+        pinned.step(|index| Some((if index == 0 { 600.0 } else { 5.0 }, 0.0, 0.0)), |_| None);
+    }
+    pinned.steps(9, Some((100.0, 0.1, 0.0)), Some((0.0, 0.0, 0.0)));
+    assert_eq!(said(&pinned.one(quiet)), (Verdict::Inconclusive, &Why::NoBaseline));
+}
+
+#[test]
+fn checks_that_are_suspicious_prove_together_what_none_of_them_proves_alone() {
+    let three = [("one", errors()), ("other", errors()), ("third", errors())];
+    let mut story = Story::new(beside());
+    let breached = |results: &[CheckResult]| results.iter().filter(|one| one.verdict == Verdict::Breached).count();
+    let found = loop {
+        story.steps(1, Some((30.0, 0.03, 0.0)), Some((8.0, 0.4, 0.0)));
+        let found = story.judge(&three);
+        if breached(&found) > 0 {
+            break found;
+        }
+        assert!(story.now < START + 2 * LOOKS * STEP, "{found:#?}");
+    };
+    assert_eq!(breached(&found), 1, "{found:#?}");
+    assert!(found.iter().any(|result| result.message.contains("together")));
+}
+
+#[test]
+fn without_data_nothing_is_breached_whatever_the_checks_are() {
+    let own =
+        || Rule::Query { promql: "up".into(), min: None, max: Some(Bound { value: 1.0, of: Relative::Absolute }) };
+    let silent = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true };
+    let rules = [errors(), own(), Rule::TrafficDrop { max: 0.75 }];
+    for some in 1..8_usize {
+        let chosen: Vec<(&str, Rule)> =
+            (0..3).filter(|bit| some >> bit & 1 == 1).map(|bit| ("one", rules[bit].clone())).collect();
+        for result in silent.judge(&chosen) {
+            assert_eq!(result.verdict, Verdict::NoData, "{chosen:?}: {}", result.message);
+        }
+    }
+}
+
+#[test]
+fn a_multiple_is_judged_at_a_bound_that_is_near() {
+    // The baseline lies at 0.5 s, twice that at the bound of 1 s, or just over it.
+    let relative = |ratio: f64| Rule::Latency { quantile: Quantile::P95, max: None, max_ratio: Some(ratio) };
+    let mut slow = Story::new(beside());
+    slow.steps(6, Some((100.0, 0.0, 1.0)), Some((100.0, 0.0, 30.0)));
+    let baseline = slow.one(relative(2.0)).baseline.unwrap();
+    assert_eq!(slow.one(relative(1.1 / baseline)).verdict, Verdict::Breached, "1 s is near 1.1 s");
+    assert_eq!(said(&slow.one(relative(1.5 / baseline))), (Verdict::Inconclusive, &Why::NoBucketAbove));
+}
