@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
-use snapback_api::v1alpha1::RollbackPolicy;
+use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy};
 use snapback_controller::config::OperatorConfig;
 use snapback_controller::run::{Options, run};
 use snapback_tests::cluster::{Cluster, Nodes};
@@ -135,6 +136,39 @@ impl Bed {
         self.tools.apply(&policy(namespace, name, spec))
     }
 
+    /// Waits until a workload (`KIND/NAME`) is rolled out.
+    pub(crate) fn rolled_out(&self, namespace: &str, workload: &str) -> Result<()> {
+        self.tools.kubectl(&["-n", namespace, "rollout", "status", workload, "--timeout=60s"]).map(drop)
+    }
+
+    /// What runs is known good, under a policy of the workload's name that looks at crashes. `more` is more of its spec.
+    pub(crate) fn adopted(&self, namespace: &str, kind: &str, name: &str, more: &str) -> Result<()> {
+        let spec = format!(
+            "targetRef: {{kind: {kind}, name: {name}}}\nsoak: {{duration: 10s, interval: 1s}}\n\
+             checks: [{{name: crashes, crashRate: {{max: \"50%\"}}}}]\n{more}"
+        );
+        self.policy(namespace, name, &spec)?;
+        self.until(namespace, name, "adopted", |policy| {
+            let mut targets = policy.status.iter().flat_map(|status| &status.targets);
+            targets.any(|target| target.known_good.as_ref().is_some_and(|good| !good.snapshot.is_empty()))
+        })
+        .map(drop)
+    }
+
+    /// Waits until a policy's one target was undone and is at rest. Gives the one `Rollback`, which succeeded.
+    pub(crate) fn undone(&self, namespace: &str, name: &str) -> Result<Rollback> {
+        self.until(namespace, name, "undone", |policy| {
+            let target = policy.status.as_ref().and_then(|status| status.targets.first());
+            target.is_some_and(|target| target.quarantined.len() == 1 && target.rollback.is_none())
+        })?;
+        let rollbacks: Api<Rollback> = Api::namespaced(self.client.clone(), namespace);
+        let mut found = self.wait(rollbacks.list(&ListParams::default()))?.items;
+        let (Some(rollback), 0) = (found.pop(), found.len()) else { bail!("there is not one Rollback") };
+        let status = rollback.status.clone().unwrap_or_default();
+        ensure!(status.phase == Some(RollbackPhase::Succeeded), "{:?}: {}", status.phase, status.message);
+        Ok(rollback)
+    }
+
     /// What the API server says to a manifest that it must refuse.
     pub(crate) fn refusal(&self, manifest: &str) -> Result<String> {
         match self.tools.kubectl_with(&["create", "--dry-run=server", "-f", "-"], manifest) {
@@ -157,7 +191,7 @@ impl Bed {
             let policy = self.wait(policies.get(name))?;
             let conditions = policy.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
             let wrong = snapback_api::conditions::violations(&conditions);
-            anyhow::ensure!(wrong.is_empty(), "the status breaks its contract: {wrong:?}");
+            ensure!(wrong.is_empty(), "the status breaks its contract: {wrong:?}");
             if is_so(&policy) {
                 return Ok(policy);
             }

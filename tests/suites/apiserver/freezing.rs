@@ -100,11 +100,8 @@ spec:
 fn story(bed: &Bed, namespace: &str, server_side: bool) -> Result<()> {
     let story = Story { bed, namespace: bed.namespace(namespace)?, server_side };
     story.apply("v1", false, "")?;
-    story.kubectl(&["rollout", "status", "deploy/checkout", "--timeout=60s"])?;
-    let spec = "targetRef: {kind: Deployment, name: checkout}\nsoak: {duration: 10s, interval: 1s}\n\
-                checks: [{name: crashes, crashRate: {max: \"50%\"}}]";
-    bed.policy(&story.namespace, "checkout", spec)?;
-    story.until("adopted", |policy| target(policy).is_some_and(|target| target.known_good.is_some()))?;
+    bed.rolled_out(&story.namespace, "deploy/checkout")?;
+    bed.adopted(&story.namespace, "Deployment", "checkout", "")?;
 
     story.frozen("v2")?;
     story.apply("v3", false, "")?;

@@ -4,8 +4,6 @@
 //! The versions differ in everything that lists by name can differ in: environment, sidecar, volume, labels, ports.
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::Api;
-use kube::api::ListParams;
 use serde_json::Value;
 use snapback_api::v1alpha1::{Rollback, RollbackPhase};
 
@@ -13,7 +11,7 @@ use crate::bed::Bed;
 
 /// Who applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tool {
+pub(crate) enum Tool {
     KubectlClientSide,
     KubectlServerSide,
     Helm3,
@@ -56,13 +54,18 @@ const V3: &str = r#"
         env: [{name: KEPT, value: "1"}, {name: CHANGED, value: "3"}]
         ports: [{containerPort: 8080}]"#;
 
-fn manifest(namespace: &str, template: &str) -> String {
+fn manifest(kind: &str, namespace: &str, template: &str) -> String {
+    let own = match kind {
+        "StatefulSet" => "replicas: 2\n  serviceName: checkout",
+        "DaemonSet" => "revisionHistoryLimit: 5",
+        _ => "replicas: 2",
+    };
     format!(
         "apiVersion: apps/v1
-kind: Deployment
+kind: {kind}
 metadata: {{name: checkout, namespace: {namespace}}}
 spec:
-  replicas: 2
+  {own}
   selector: {{matchLabels: {{app: checkout}}}}
   template:{template}
 "
@@ -71,13 +74,31 @@ spec:
 
 struct Cell<'a> {
     bed: &'a Bed,
+    kind: &'a str,
     tool: Tool,
     namespace: String,
 }
 
-impl Cell<'_> {
+impl<'a> Cell<'a> {
+    /// In a namespace of its own.
+    fn new(bed: &'a Bed, kind: &'a str, tool: Tool, story: &str) -> Result<Self> {
+        let namespace = format!("{story}-{kind}-{tool:?}").to_lowercase();
+        Ok(Self { bed, kind, tool, namespace: bed.namespace(&namespace)? })
+    }
+
+    fn rolled_out(&self) -> Result<()> {
+        self.bed.rolled_out(&self.namespace, &format!("{}/checkout", self.kind))
+    }
+
+    /// This version runs and is known good, under a policy with this `rollback`.
+    fn adopted(&self, template: &str, rollback: &str) -> Result<()> {
+        self.apply(template)?;
+        self.rolled_out()?;
+        self.bed.adopted(&self.namespace, self.kind, "checkout", &format!("rollback: {rollback}"))
+    }
+
     fn apply(&self, template: &str) -> Result<()> {
-        let manifest = manifest(&self.namespace, template);
+        let manifest = manifest(self.kind, &self.namespace, template);
         match self.tool {
             Tool::KubectlClientSide => self.bed.tools.apply(&manifest).map(drop),
             Tool::KubectlServerSide => {
@@ -88,7 +109,7 @@ impl Cell<'_> {
                     std::env::temp_dir().join(format!("snapback-chart-{}-{}", std::process::id(), self.namespace));
                 std::fs::create_dir_all(chart.join("templates"))?;
                 std::fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: checkout\nversion: 0.1.0\n")?;
-                std::fs::write(chart.join("templates/deployment.yaml"), manifest)?;
+                std::fs::write(chart.join("templates/workload.yaml"), manifest)?;
                 let done = self.helm(&["upgrade", "--install", "checkout", &chart.to_string_lossy()]);
                 _ = std::fs::remove_dir_all(chart);
                 done
@@ -117,7 +138,7 @@ impl Cell<'_> {
             "-n",
             &self.namespace,
             "get",
-            "deploy",
+            self.kind,
             "checkout",
             "-o",
             "json",
@@ -128,7 +149,8 @@ impl Cell<'_> {
 
     /// The live template is exactly what the API server makes of the manifest.
     fn is_exactly(&self, what: &str, template: &str) -> Result<()> {
-        let fresh = manifest(&self.namespace, template).replace("name: checkout, namespace", "name: fresh, namespace");
+        let fresh = manifest(self.kind, &self.namespace, template)
+            .replace("name: checkout, namespace", "name: fresh, namespace");
         let fresh = self.bed.tools.kubectl_with(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &fresh)?;
         let mut fresh: Value = serde_json::from_str(&fresh)?;
         let mut live = self.live()?;
@@ -138,7 +160,7 @@ impl Cell<'_> {
             }
         }
         let (fresh, live) = (&fresh["spec"]["template"], &live["spec"]["template"]);
-        ensure!(fresh == live, "{:?}, {what}: the live template is\n{live:#}\nnot\n{fresh:#}", self.tool);
+        ensure!(fresh == live, "{self}, {what}: the live template is\n{live:#}\nnot\n{fresh:#}");
         Ok(())
     }
 
@@ -146,8 +168,14 @@ impl Cell<'_> {
         let live = self.live()?;
         let managers = live["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
         let ours = managers.iter().find(|entry| entry["manager"] == "snapback");
-        ensure!(ours.is_none(), "{:?}, {what}: fields of ours are left: {ours:?}", self.tool);
+        ensure!(ours.is_none(), "{self}, {what}: fields of ours are left: {ours:?}");
         Ok(())
+    }
+}
+
+impl std::fmt::Display for Cell<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} by {:?}", self.kind, self.tool)
     }
 }
 
@@ -163,9 +191,8 @@ const CONFIGURED: &str = r"
       volumes: [{name: settings, configMap: {name: settings}}]";
 
 /// The configuration of the good revision comes back by a copy, and the next apply names the original again.
-fn restored(bed: &Bed, tool: Tool) -> Result<()> {
-    let namespace = bed.namespace(&format!("config-{}", format!("{tool:?}").to_lowercase()))?;
-    let cell = Cell { bed, tool, namespace };
+pub(crate) fn restored(bed: &Bed, tool: Tool) -> Result<()> {
+    let cell = Cell::new(bed, "Deployment", tool, "config")?;
     let set = |content: &str| {
         bed.tools.apply(&format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings, namespace: {}}}\ndata: {{mode: {content}}}\n",
@@ -173,11 +200,7 @@ fn restored(bed: &Bed, tool: Tool) -> Result<()> {
         ))
     };
     set("one")?;
-    cell.apply(CONFIGURED)?;
-    bed.tools.kubectl(&["-n", &cell.namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
-    let spec = "targetRef: {kind: Deployment, name: checkout}\nsoak: {duration: 10s, interval: 1s}\n\
-                checks: [{name: crashes, crashRate: {max: \"50%\"}}]\nrollback: {verify: {duration: 1s}, config: Restore}";
-    bed.policy(&cell.namespace, "checkout", spec)?;
+    cell.adopted(CONFIGURED, "{verify: {duration: 1s}, config: Restore}")?;
     bed.until(&cell.namespace, "checkout", "adopted with its configuration", |policy| {
         let targets = policy.status.iter().flat_map(|status| &status.targets);
         let mut kept = targets.filter_map(|target| target.known_good.as_ref()?.config.as_ref());
@@ -186,15 +209,12 @@ fn restored(bed: &Bed, tool: Tool) -> Result<()> {
     set("two")?;
     let bad = CONFIGURED.replace("{app: checkout}", "{app: checkout, simulated: crash-loop}").replace(":v1", ":v2");
     cell.apply(&bad)?;
-    bed.until(&cell.namespace, "checkout", "undone", |policy| {
-        let target = policy.status.as_ref().and_then(|status| status.targets.first());
-        target.is_some_and(|target| target.quarantined.len() == 1 && target.rollback.is_none())
-    })?;
+    bed.undone(&cell.namespace, "checkout")?;
     let copy = cell.live()?["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"].clone();
     let copy = copy.as_str().context("no volume")?;
-    ensure!(copy.starts_with("settings-snapback-"), "{tool:?}: {copy}");
+    ensure!(copy.starts_with("settings-snapback-"), "{cell}: {copy}");
     let held = ["-n", &cell.namespace, "get", "configmap", copy, "-o", "jsonpath={.data.mode} {.immutable}"];
-    ensure!(bed.tools.kubectl(&held)? == "one true", "{tool:?}: the copy holds something else");
+    ensure!(bed.tools.kubectl(&held)? == "one true", "{cell}: the copy holds something else");
     cell.is_exactly("after the undo", &CONFIGURED.replace("{name: settings}", &format!("{{name: {copy}}}")))?;
     cell.nothing_of_ours("after the undo")?;
     if tool == Tool::Helm3 {
@@ -206,61 +226,30 @@ fn restored(bed: &Bed, tool: Tool) -> Result<()> {
     cell.nothing_of_ours("v3")
 }
 
-pub(crate) fn configuration_and_kubectl_client_side(bed: &Bed) -> Result<()> {
-    restored(bed, Tool::KubectlClientSide)
-}
-
-pub(crate) fn configuration_and_kubectl_server_side(bed: &Bed) -> Result<()> {
-    restored(bed, Tool::KubectlServerSide)
-}
-
-pub(crate) fn configuration_and_helm3(bed: &Bed) -> Result<()> {
-    restored(bed, Tool::Helm3)
-}
-
-pub(crate) fn configuration_and_helm4(bed: &Bed) -> Result<()> {
-    restored(bed, Tool::Helm4)
-}
-
 /// v1 known good, v2 applied, undone and handed back.
-fn undone<'a>(bed: &'a Bed, tool: Tool, suffix: &str) -> Result<(Cell<'a>, Rollback)> {
-    let namespace = bed.namespace(&format!("hand-{}-{suffix}", format!("{tool:?}").to_lowercase()))?;
-    let cell = Cell { bed, tool, namespace };
-    cell.apply(V1)?;
-    bed.tools.kubectl(&["-n", &cell.namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
-    let spec = "targetRef: {kind: Deployment, name: checkout}\nsoak: {duration: 10s, interval: 1s}\n\
-                checks: [{name: crashes, crashRate: {max: \"50%\"}}]\nrollback: {verify: {duration: 1s}, speed: SPEED}";
-    // A fast undo borrows maxSurge as well.
-    let speed = if suffix == "v2" { "Fast" } else { "Normal" };
-    bed.policy(&cell.namespace, "checkout", &spec.replace("SPEED", speed))?;
-    bed.until(&cell.namespace, "checkout", "adopted", |policy| {
-        policy.status.iter().flat_map(|status| &status.targets).any(|target| target.known_good.is_some())
-    })?;
+fn undone<'a>(bed: &'a Bed, kind: &'a str, tool: Tool, speed: &str) -> Result<(Cell<'a>, Rollback)> {
+    let cell = Cell::new(bed, kind, tool, &format!("hand-{speed}"))?;
+    cell.adopted(V1, &format!("{{verify: {{duration: 1s}}, speed: {speed}}}"))?;
     cell.apply(V2)?;
-    bed.until(&cell.namespace, "checkout", "undone", |policy| {
-        let target = policy.status.as_ref().and_then(|status| status.targets.first());
-        target.is_some_and(|target| target.quarantined.len() == 1 && target.rollback.is_none())
-    })?;
-    let rollbacks: Api<Rollback> = Api::namespaced(bed.client.clone(), &cell.namespace);
-    let rollback = bed.wait(rollbacks.list(&ListParams::default()))?.items.pop().context("no Rollback")?;
+    let rollback = bed.undone(&cell.namespace, "checkout")?;
     let status = rollback.status.clone().unwrap_or_default();
-    ensure!(status.phase == Some(RollbackPhase::Succeeded), "{:?}: {}", status.phase, status.message);
-    ensure!(status.timeline.handed_back_at.is_some(), "{tool:?}: not handed back: {:?}", status.conditions);
+    ensure!(status.timeline.handed_back_at.is_some(), "{cell}: not handed back: {:?}", status.conditions);
     ensure!(serde_json::to_string(&rollback)?.len() < 32 * 1024, "the record is too long");
-    ensure!(
-        status.original_max_surge.is_some() == (speed == "Fast"),
-        "{tool:?} {speed}: {:?}",
-        status.original_max_surge
-    );
-    let surge = &cell.live()?["spec"]["strategy"]["rollingUpdate"]["maxSurge"];
-    ensure!(surge == "25%", "{tool:?} {speed}: maxSurge is {surge}");
+    if kind == "Deployment" {
+        // A fast undo borrows maxSurge as well.
+        let borrowed = status.original_max_surge;
+        ensure!(borrowed.is_some() == (speed == "Fast"), "{cell} {speed}: {borrowed:?}");
+        let surge = &cell.live()?["spec"]["strategy"]["rollingUpdate"]["maxSurge"];
+        ensure!(surge == "25%", "{cell} {speed}: maxSurge is {surge}");
+    }
     cell.is_exactly("after the undo", V1)?;
     cell.nothing_of_ours("after the undo")?;
     Ok((cell, rollback))
 }
 
-fn matrix(bed: &Bed, tool: Tool) -> Result<()> {
-    let (cell, rollback) = undone(bed, tool, "v3")?;
+/// Everything that a tool may do after an undo.
+pub(crate) fn matrix(bed: &Bed, kind: &str, tool: Tool) -> Result<()> {
+    let (cell, rollback) = undone(bed, kind, tool, "Normal")?;
     let residue =
         rollback.status.iter().flat_map(|status| &status.conditions).find(|one| one.type_ == "ResidueExpected");
     match (tool, residue) {
@@ -272,7 +261,7 @@ fn matrix(bed: &Bed, tool: Tool) -> Result<()> {
             cell.is_exactly("after the rollback of the release", V1)?;
         }
         (Tool::Helm3, None) => bail!("the residue to come is not told"),
-        (_, Some(residue)) => bail!("{tool:?}: residue is expected without reason: {}", residue.message),
+        (_, Some(residue)) => bail!("{cell}: residue is expected without reason: {}", residue.message),
         (_, None) => {}
     }
     cell.apply(V3)?;
@@ -281,7 +270,7 @@ fn matrix(bed: &Bed, tool: Tool) -> Result<()> {
     cell.back_to_v1()?;
     cell.is_exactly("v1 again, from v3", V1)?;
 
-    let (cell, _) = undone(bed, tool, "v2")?;
+    let (cell, _) = undone(bed, kind, tool, "Fast")?;
     if tool == Tool::Helm3 {
         cell.helm(&["rollback", "checkout"])?;
     }
@@ -294,22 +283,6 @@ fn matrix(bed: &Bed, tool: Tool) -> Result<()> {
     cell.apply(V2)?;
     cell.is_exactly("v2 again", V2)?;
     cell.nothing_of_ours("v2 again")
-}
-
-pub(crate) fn kubectl_client_side(bed: &Bed) -> Result<()> {
-    matrix(bed, Tool::KubectlClientSide)
-}
-
-pub(crate) fn kubectl_server_side(bed: &Bed) -> Result<()> {
-    matrix(bed, Tool::KubectlServerSide)
-}
-
-pub(crate) fn helm3(bed: &Bed) -> Result<()> {
-    matrix(bed, Tool::Helm3)
-}
-
-pub(crate) fn helm4(bed: &Bed) -> Result<()> {
-    matrix(bed, Tool::Helm4)
 }
 
 /// A second bad one, on top of the first.
@@ -328,17 +301,9 @@ pub(crate) fn helm3_by_a_job(bed: &Bed) -> Result<()> {
         let namespace = bed.namespace(&format!("helm-job-{suffix}"))?;
         let template = crate::documents::block("docs/handing-back.md", "kind: CronJob")?;
         bed.tools.apply(&template.replace("namespace: shop", &format!("namespace: {namespace}")))?;
-        let cell = Cell { bed, tool: Tool::Helm3, namespace };
+        let cell = Cell { bed, kind: "Deployment", tool: Tool::Helm3, namespace };
         let namespace = cell.namespace.as_str();
-        cell.apply(V1)?;
-        bed.tools.kubectl(&["-n", namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
-        let spec = "targetRef: {kind: Deployment, name: checkout}\nsoak: {duration: 10s, interval: 1s}\n\
-                    checks: [{name: crashes, crashRate: {max: \"50%\"}}]\n\
-                    rollback: {verify: {duration: 1s}, helm: {job: snapback-helm}}";
-        bed.policy(namespace, "checkout", spec)?;
-        bed.until(namespace, "checkout", "adopted", |policy| {
-            policy.status.iter().flat_map(|status| &status.targets).any(|target| target.known_good.is_some())
-        })?;
+        cell.adopted(V1, "{verify: {duration: 1s}, helm: {job: snapback-helm}}")?;
         // Both are there before anybody judges.
         let suspended = |suspend: bool| {
             let patch = format!("{{\"spec\":{{\"suspend\":{suspend}}}}}");

@@ -96,13 +96,8 @@ fn migrating(bed: &Bed, namespace: &str) -> Result<Value> {
     let (template, v2) = v2.split_once("\n---\n").context("one document")?;
     let v1 = v2.replace(", simulated: crash-loop", "").replace("checkout:v2", "checkout:v1");
     bed.tools.apply(&v1)?;
-    bed.tools.kubectl(&["-n", namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
-    let spec = "targetRef: {kind: Deployment, name: checkout}\nsoak: {duration: 10s, interval: 1s}\n\
-                checks: [{name: crashes, crashRate: {max: \"50%\"}}]\nrollback: {verify: {duration: 1s}}";
-    bed.policy(namespace, "checkout", spec)?;
-    bed.until(namespace, "checkout", "adopted", |policy| {
-        policy.status.iter().flat_map(|status| &status.targets).any(|target| target.known_good.is_some())
-    })?;
+    bed.rolled_out(namespace, "deploy/checkout")?;
+    bed.adopted(namespace, "Deployment", "checkout", "rollback: {verify: {duration: 1s}}")?;
     bed.tools.apply(v2)?;
     // The template is not there: nothing is decided, and the way out is told.
     bed.until(namespace, "checkout", "held", |policy| {

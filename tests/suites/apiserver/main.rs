@@ -19,11 +19,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bed::Bed;
+use handing_back::{Tool, matrix, restored};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 53] = [
+const TESTS: [Test; 61] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -53,14 +54,22 @@ const TESTS: [Test; 53] = [
     ("a_bad_policy_stops_no_other", operator::bad_beside_good),
     ("the_older_of_two_policies_wins", operator::overlap),
     ("a_spec_that_is_corrected_is_taken_up", operator::corrected),
-    ("handing_back_to_kubectl_apply", handing_back::kubectl_client_side),
-    ("handing_back_to_kubectl_apply_server_side", handing_back::kubectl_server_side),
-    ("handing_back_to_helm_3", handing_back::helm3),
-    ("handing_back_to_helm_4", handing_back::helm4),
-    ("a_configuration_comes_back_under_kubectl_apply", handing_back::configuration_and_kubectl_client_side),
-    ("a_configuration_comes_back_under_server_side_apply", handing_back::configuration_and_kubectl_server_side),
-    ("a_configuration_comes_back_under_helm_3", handing_back::configuration_and_helm3),
-    ("a_configuration_comes_back_under_helm_4", handing_back::configuration_and_helm4),
+    ("handing_back_to_kubectl_apply", |bed| matrix(bed, "Deployment", Tool::KubectlClientSide)),
+    ("handing_back_to_kubectl_apply_server_side", |bed| matrix(bed, "Deployment", Tool::KubectlServerSide)),
+    ("handing_back_to_helm_3", |bed| matrix(bed, "Deployment", Tool::Helm3)),
+    ("handing_back_to_helm_4", |bed| matrix(bed, "Deployment", Tool::Helm4)),
+    ("handing_back_a_stateful_set_to_kubectl_apply", |bed| matrix(bed, "StatefulSet", Tool::KubectlClientSide)),
+    ("handing_back_a_stateful_set_to_server_side_apply", |bed| matrix(bed, "StatefulSet", Tool::KubectlServerSide)),
+    ("handing_back_a_stateful_set_to_helm_3", |bed| matrix(bed, "StatefulSet", Tool::Helm3)),
+    ("handing_back_a_stateful_set_to_helm_4", |bed| matrix(bed, "StatefulSet", Tool::Helm4)),
+    ("handing_back_a_daemon_set_to_kubectl_apply", |bed| matrix(bed, "DaemonSet", Tool::KubectlClientSide)),
+    ("handing_back_a_daemon_set_to_server_side_apply", |bed| matrix(bed, "DaemonSet", Tool::KubectlServerSide)),
+    ("handing_back_a_daemon_set_to_helm_3", |bed| matrix(bed, "DaemonSet", Tool::Helm3)),
+    ("handing_back_a_daemon_set_to_helm_4", |bed| matrix(bed, "DaemonSet", Tool::Helm4)),
+    ("a_configuration_comes_back_under_kubectl_apply", |bed| restored(bed, Tool::KubectlClientSide)),
+    ("a_configuration_comes_back_under_server_side_apply", |bed| restored(bed, Tool::KubectlServerSide)),
+    ("a_configuration_comes_back_under_helm_3", |bed| restored(bed, Tool::Helm3)),
+    ("a_configuration_comes_back_under_helm_4", |bed| restored(bed, Tool::Helm4)),
     ("helm_3_is_rolled_back_by_a_job_to_the_good_release", handing_back::helm3_by_a_job),
     ("a_change_of_data_is_taken_back_by_a_job_before_the_undo", jobs::taken_back),
     ("when_the_job_before_the_undo_fails_nothing_is_undone", jobs::not_taken_back),

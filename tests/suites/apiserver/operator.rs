@@ -1,7 +1,7 @@
 //! What the operator says of policies that the schema lets in.
 
 use anyhow::{Context, Result, ensure};
-use snapback_api::v1alpha1::{PhaseName, RollbackPhase, RollbackPolicy};
+use snapback_api::v1alpha1::{PhaseName, RollbackPolicy};
 use snapback_tests::tools;
 
 use crate::bed::{Bed, condition};
@@ -120,7 +120,7 @@ pub(crate) fn bad_beside_good(bed: &Bed) -> Result<()> {
     bed.policy(&namespace, "broken", "targetRef: {kind: Deployment, name: checkout}\nmetrics: {source: nowhere}")?;
     bed.until(&namespace, "broken", "refused", |policy| is(policy, "Accepted", "False", "InvalidSpec"))?;
     bed.tools.apply(&deployment(&namespace))?;
-    bed.tools.kubectl(&["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    bed.rolled_out(&namespace, "deploy/checkout")?;
     // The broken one is older and names the same target; it does not stand in the way.
     bed.policy(&namespace, "checkout", TARGET)?;
     bed.until(&namespace, "checkout", "adopted", adopted).map(drop)
@@ -129,7 +129,7 @@ pub(crate) fn bad_beside_good(bed: &Bed) -> Result<()> {
 pub(crate) fn overlap(bed: &Bed) -> Result<()> {
     let namespace = bed.namespace("overlap")?;
     bed.tools.apply(&deployment(&namespace))?;
-    bed.tools.kubectl(&["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    bed.rolled_out(&namespace, "deploy/checkout")?;
     bed.policy(&namespace, "a-older", TARGET)?;
     bed.until(&namespace, "a-older", "adopted", adopted)?;
     bed.policy(&namespace, "b-newer", "selector: {matchLabels: {app: checkout}}")?;
@@ -146,7 +146,7 @@ pub(crate) fn overlap(bed: &Bed) -> Result<()> {
 pub(crate) fn corrected(bed: &Bed) -> Result<()> {
     let namespace = bed.namespace("corrected")?;
     bed.tools.apply(&deployment(&namespace))?;
-    bed.tools.kubectl(&["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    bed.rolled_out(&namespace, "deploy/checkout")?;
     bed.policy(&namespace, "checkout", TARGET)?;
     bed.until(&namespace, "checkout", "adopted", adopted)?;
     bed.policy(&namespace, "checkout", &format!("{TARGET}\nmetrics: {{source: thanos}}"))?;
@@ -164,20 +164,10 @@ pub(crate) fn corrected(bed: &Bed) -> Result<()> {
 pub(crate) fn crash_loop(bed: &Bed) -> Result<()> {
     let namespace = bed.namespace("crash-loop")?;
     bed.tools.apply(&deployment(&namespace))?;
-    bed.tools.kubectl(&["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
-    let checks = "checks: [{name: crashes, crashRate: {max: \"50%\"}}]";
-    let rules = "soak: {duration: 10s, interval: 1s}\nrollback: {verify: {duration: 2s}}";
-    bed.policy(&namespace, "checkout", &format!("{TARGET}\n{checks}\n{rules}"))?;
-    bed.until(&namespace, "checkout", "adopted", adopted)?;
+    bed.rolled_out(&namespace, "deploy/checkout")?;
+    bed.adopted(&namespace, "Deployment", "checkout", "rollback: {verify: {duration: 2s}}")?;
     bed.tools.apply(&crashing(&namespace)?)?;
-    bed.until(&namespace, "checkout", "undone", |policy| {
-        let target = policy.status.as_ref().and_then(|status| status.targets.first());
-        target.is_some_and(|target| target.quarantined.len() == 1 && target.rollback.is_none())
-    })?;
-    let rollbacks: kube::Api<snapback_api::v1alpha1::Rollback> = kube::Api::namespaced(bed.client.clone(), &namespace);
-    let found = bed.wait(rollbacks.list(&kube::api::ListParams::default()))?.items;
-    let phase = found.first().and_then(|rollback| rollback.status.as_ref()?.phase);
-    ensure!(found.len() == 1 && phase == Some(RollbackPhase::Succeeded), "{found:?}");
+    bed.undone(&namespace, "checkout")?;
     let image =
         ["-n", &namespace, "get", "deploy", "checkout", "-o", "jsonpath={.spec.template.spec.containers[0].image}"];
     let image = bed.tools.kubectl(&image)?;

@@ -1,10 +1,8 @@
 //! StatefulSets and DaemonSets, under their real controllers: judged, undone, un-wedged and handed back like Deployments.
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::Api;
-use kube::api::ListParams;
 use serde_json::Value;
-use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackStatus};
+use snapback_api::v1alpha1::RollbackStatus;
 
 use crate::bed::{Bed, condition};
 
@@ -28,13 +26,7 @@ impl<'a> Store<'a> {
         let store = Self { bed, kind, namespace: bed.namespace(namespace)?, spec };
         store.apply(V1)?;
         store.rolled_out()?;
-        let rules = "soak: {duration: 10s, interval: 1s}\nchecks: [{name: crashes, crashRate: {max: \"50%\"}}]\n\
-                     rollback: {verify: {duration: 1s}, speed: Fast}";
-        bed.policy(&store.namespace, "store", &format!("targetRef: {{kind: {kind}, name: store}}\n{rules}"))?;
-        bed.until(&store.namespace, "store", "adopted", |policy| {
-            let mut targets = policy.status.iter().flat_map(|status| &status.targets);
-            targets.any(|target| target.known_good.as_ref().is_some_and(|good| !good.snapshot.is_empty()))
-        })?;
+        bed.adopted(&store.namespace, kind, "store", "rollback: {verify: {duration: 1s}, speed: Fast}")?;
         Ok(store)
     }
 
@@ -60,7 +52,7 @@ impl<'a> Store<'a> {
             };
             return self.kubectl(&["wait", available, self.kind, "store", "--timeout=60s"]).map(drop);
         }
-        self.kubectl(&["rollout", "status", self.kind, "store", "--timeout=60s"]).map(drop)
+        self.bed.rolled_out(&self.namespace, &format!("{}/store", self.kind))
     }
 
     fn json(&self, arguments: &[&str]) -> Result<Value> {
@@ -89,15 +81,7 @@ impl<'a> Store<'a> {
 
     /// Waits for the one `Rollback` to end.
     fn undone(&self) -> Result<RollbackStatus> {
-        self.bed.until(&self.namespace, "store", "undone", |policy| {
-            let target = policy.status.as_ref().and_then(|status| status.targets.first());
-            target.is_some_and(|target| target.quarantined.len() == 1 && target.rollback.is_none())
-        })?;
-        let rollbacks: Api<Rollback> = Api::namespaced(self.bed.client.clone(), &self.namespace);
-        let mut found = self.bed.wait(rollbacks.list(&ListParams::default()))?.items;
-        let (Some(rollback), 0) = (found.pop(), found.len()) else { bail!("not one Rollback") };
-        let status = rollback.status.unwrap_or_default();
-        ensure!(status.phase == Some(RollbackPhase::Succeeded), "{:?}: {}", status.phase, status.message);
+        let status = self.bed.undone(&self.namespace, "store")?.status.unwrap_or_default();
         ensure!(status.original_max_surge.is_none(), "there is nothing to make faster");
         Ok(status)
     }
