@@ -19,9 +19,9 @@ use kube::runtime::{WatchStreamExt, reflector, watcher};
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::{PhaseName, RollbackPolicy};
 
-use crate::cluster::{Cluster, Nodes};
-use crate::sample::{Service, Tools};
-use crate::{images, say};
+use crate::cluster::Cluster;
+use crate::sample::{Service, Tools, is_of, is_ready};
+use crate::say;
 
 const NAMESPACE: &str = "bench";
 const NAME: &str = "checkout";
@@ -48,11 +48,7 @@ struct Bench {
 
 /// Runs it; prints the table, and gives whether the goals were reached.
 pub async fn run() -> Result<bool> {
-    let cluster = Cluster::start(Nodes::Real).await?;
-    let folder = cluster.run_dir().path().to_path_buf();
-    for image in tokio::task::spawn_blocking(move || images::build(&folder)).await?? {
-        cluster.import_image(&image)?;
-    }
+    let cluster = Cluster::with_images().await?;
     let tools = Tools::new(&cluster.kubeconfig);
     let prometheus = cluster.prometheus.as_ref().context("no Prometheus")?.url.clone();
     let install = tools.clone();
@@ -102,7 +98,7 @@ pub async fn run() -> Result<bool> {
 impl Bench {
     async fn floor(&self) -> Result<Duration> {
         let service = Service::new(NAMESPACE, NAME).with(&[("VERSION", "v1"), ("START_DELAY", START)]).replicas(1);
-        self.tools.apply(&service.deployment())?;
+        self.tools.apply(&service.manifest())?;
         self.ready("v1", 1).await?;
         self.tools.kubectl(&["-n", NAMESPACE, "scale", "deploy", NAME, "--replicas=0"])?;
         self.gone().await?;
@@ -121,7 +117,7 @@ impl Bench {
         let never = Timestamp::now() + Duration::from_hours(1);
         // The good pods are slow to start; the bad ones are not, which spares time before the measurement.
         let slow = v1.with(&[("START_DELAY", START)]);
-        self.tools.apply(&slow.deployment())?;
+        self.tools.apply(&slow.manifest())?;
         self.strategy("100%", "0").await?;
         self.ready("v1", replicas).await?;
         if by != By::Kubectl {
@@ -137,7 +133,7 @@ impl Bench {
             })
             .await?;
         }
-        self.tools.apply(&v2.deployment())?;
+        self.tools.apply(&v2.manifest())?;
         self.ready("v2", replicas).await?;
         self.only("v2", replicas).await?;
         self.strategy(surge, unavailable).await?;
@@ -287,16 +283,4 @@ spec:
 fn median(mut of: Vec<Duration>) -> Duration {
     of.sort_unstable();
     of.get(of.len() / 2).copied().unwrap_or_default()
-}
-
-fn is_of(pod: &Pod, version: &str) -> bool {
-    let env = pod.spec.iter().flat_map(|spec| &spec.containers).filter_map(|one| one.env.as_ref()).flatten();
-    let mut versions = env.filter(|env| env.name == "VERSION").filter_map(|env| env.value.as_deref());
-    versions.any(|value| value == version)
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    let mut ready = conditions.filter(|one| one.type_ == "Ready");
-    pod.metadata.deletion_timestamp.is_none() && ready.any(|one| one.status == "True")
 }

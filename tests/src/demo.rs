@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 use snapback_api::v1alpha1::{PhaseName, Rollback, RollbackPhase, RollbackPolicy};
 
-use crate::cluster::{self, Cluster, Nodes};
+use crate::cluster::{self, Cluster};
 use crate::sample::{Service, Tools};
 use crate::{images, say, tools};
 
@@ -83,11 +83,7 @@ async fn own() -> Result<Site> {
         cluster::is_root(),
         "the demo starts a real kubelet, which needs root: run it as root, or use a cluster of yours with KUBECONFIG=... make demo"
     );
-    let cluster = Cluster::start(Nodes::Real).await?;
-    let folder = cluster.run_dir().path().to_path_buf();
-    for image in blocking(move || images::build(&folder)).await? {
-        cluster.import_image(&image)?;
-    }
+    let cluster = Cluster::with_images().await?;
     Ok(Site {
         client: cluster.client.clone(),
         kubeconfig: cluster.kubeconfig.clone(),
@@ -142,7 +138,7 @@ async fn story(site: &Site, tools: &Tools, started: Instant) -> Result<String> {
         println!("        {line}");
     }
     tools.apply(&v1.service_and_load(40))?;
-    tools.apply(&v1.deployment())?;
+    tools.apply(&v1.manifest())?;
     tools.apply(POLICY)?;
     let mut tale = Tale::new(site, started);
     tale.until("v1 known good", 120, |policy, _| {
@@ -152,7 +148,7 @@ async fn story(site: &Site, tools: &Tools, started: Instant) -> Result<String> {
     .await?;
 
     step("kubectl apply: checkout v2, which answers every fifth request with an error");
-    tools.apply(&v2.deployment())?;
+    tools.apply(&v2.manifest())?;
     tale.until("the rollback ended and the target at rest", 150, |policy, rollbacks| {
         let ended = rollbacks.first().and_then(|rollback| rollback.status.as_ref()?.phase).is_some_and(|phase| {
             !matches!(phase, RollbackPhase::AwaitingApproval | RollbackPhase::Running | RollbackPhase::Verifying)

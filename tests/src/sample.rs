@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::images::{OPERATOR, SAMPLE, TAG};
 use crate::tools;
@@ -126,6 +127,7 @@ impl Tools {
             &format!("--set=image.repository={OPERATOR},image.tag={TAG},config.defaultSource={default}"),
             &format!("--set-json=config.sources={}", serde_json::Value::from(list)),
             "--set=restore.configMaps=true",
+            "--set=jobs.enabled=true",
             // Many scenarios share one cluster, and each of them is bad on purpose.
             "--set-json=config.limits={\"perCluster\":1000,\"fleetBrake\":{\"targets\":1000}}",
         ])?;
@@ -133,30 +135,36 @@ impl Tools {
     }
 }
 
-/// The sample service as a Deployment.
+/// The sample service as a workload.
 #[derive(Debug, Clone)]
 pub struct Service {
     /// Its name.
     pub name: String,
     /// Its namespace.
     pub namespace: String,
-    /// Its replicas.
+    /// What it is: Deployment, StatefulSet or DaemonSet.
+    pub kind: &'static str,
+    /// Its replicas, where its kind has them.
     pub replicas: u32,
     /// The image; the sample's if empty.
     pub image: String,
     /// Its behaviour.
     pub env: Vec<(String, String)>,
+    /// More annotations of its pods.
+    pub annotations: Vec<(String, String)>,
 }
 
 impl Service {
-    /// A healthy one with three replicas.
+    /// A healthy Deployment with three replicas.
     pub fn new(namespace: &str, name: &str) -> Self {
         Self {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
+            kind: "Deployment",
             replicas: 3,
             image: String::new(),
             env: Vec::new(),
+            annotations: Vec::new(),
         }
     }
 
@@ -183,29 +191,51 @@ impl Service {
         Self { replicas, ..self.clone() }
     }
 
-    /// The Deployment.
-    pub fn deployment(&self) -> String {
-        let Self { name, namespace, replicas, .. } = self;
+    /// The same as a workload of another kind.
+    #[must_use]
+    pub fn kind(&self, kind: &'static str) -> Self {
+        Self { kind, ..self.clone() }
+    }
+
+    /// The same with one more annotation of its pods.
+    #[must_use]
+    pub fn annotated(&self, key: &str, value: &str) -> Self {
+        let mut service = self.clone();
+        service.annotations.push((key.to_owned(), value.to_owned()));
+        service
+    }
+
+    /// The workload.
+    pub fn manifest(&self) -> String {
+        let Self { kind, name, namespace, replicas, .. } = self;
+        let own = match *kind {
+            "StatefulSet" => format!("\n  replicas: {replicas}\n  serviceName: {name}"),
+            "DaemonSet" => String::new(),
+            _ => format!("\n  replicas: {replicas}"),
+        };
         let image = if self.image.is_empty() { format!("{SAMPLE}:{TAG}") } else { self.image.clone() };
         let mut env = String::new();
         for (key, value) in &self.env {
             _ = write!(env, "\n        - {{name: {key}, value: \"{value}\"}}");
         }
         let env = if env.is_empty() { " []".to_owned() } else { env };
+        let mut annotations = String::new();
+        for (key, value) in &self.annotations {
+            _ = write!(annotations, ", {key}: \"{value}\"");
+        }
         format!(
             r#"apiVersion: apps/v1
-kind: Deployment
+kind: {kind}
 metadata:
   name: {name}
   namespace: {namespace}
   labels: {{app: {name}}}
-spec:
-  replicas: {replicas}
+spec:{own}
   selector: {{matchLabels: {{app: {name}}}}}
   template:
     metadata:
       labels: {{app: {name}}}
-      annotations: {{prometheus.io/scrape: "true", prometheus.io/port: "8080"}}
+      annotations: {{prometheus.io/scrape: "true", prometheus.io/port: "8080"{annotations}}}
     spec:
       terminationGracePeriodSeconds: 2
       containers:
@@ -252,4 +282,18 @@ spec:
 "#
         )
     }
+}
+
+/// Whether a pod of the sample service has this VERSION.
+pub fn is_of(pod: &Pod, version: &str) -> bool {
+    let env = pod.spec.iter().flat_map(|spec| &spec.containers).filter_map(|one| one.env.as_ref()).flatten();
+    let mut versions = env.filter(|env| env.name == "VERSION").filter_map(|env| env.value.as_deref());
+    versions.any(|value| value == version)
+}
+
+/// Whether a pod is ready, and to stay.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    let mut ready = conditions.filter(|one| one.type_ == "Ready");
+    pod.metadata.deletion_timestamp.is_none() && ready.any(|one| one.status == "True")
 }

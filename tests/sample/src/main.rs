@@ -5,6 +5,7 @@ mod behaviour;
 mod load;
 mod metrics;
 mod serve;
+mod tls;
 
 use clap::{Parser, Subcommand};
 

@@ -15,12 +15,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::behaviour::Share;
 use crate::duration;
 use crate::metrics::{Metrics, Names};
+use crate::tls::Tls;
 
 #[derive(Args)]
 pub(crate) struct Serve {
     /// Port to listen on.
     #[arg(long, env = "PORT", default_value_t = 8080)]
     port: u16,
+    /// Port to listen on with TLS, under a certificate of its own.
+    #[arg(long, env = "TLS_PORT")]
+    tls_port: Option<u16>,
     /// Shown in the answers.
     #[arg(long, env = "VERSION", default_value = "v1")]
     version: String,
@@ -67,6 +71,7 @@ pub(crate) async fn serve(arguments: Serve) -> anyhow::Result<()> {
         });
     }
     let address = ("0.0.0.0", arguments.port);
+    let tls_port = arguments.tls_port;
     let service = Arc::new(Service {
         errors: Mutex::new(Share::new(arguments.error_ratio)),
         orders: Mutex::new(Share::new(arguments.order_ratio)),
@@ -82,6 +87,10 @@ pub(crate) async fn serve(arguments: Serve) -> anyhow::Result<()> {
         .with_state(service);
     let listener = tokio::net::TcpListener::bind(address).await?;
     let mut terminate = signal(SignalKind::terminate())?;
+    if let Some(port) = tls_port {
+        let serving = axum::serve(Tls::bind(port).await?, router.clone());
+        tokio::spawn(serving.into_future());
+    }
     let serving = axum::serve(listener, router);
     tokio::select! {
         result = serving => result?,

@@ -95,12 +95,7 @@ fn run() -> Result<ExitCode> {
 async fn cluster(simulated: bool) -> Result<()> {
     let stop = snapback_tests::stopped();
     let start = async {
-        let cluster = Cluster::start(if simulated { Nodes::Simulated } else { Nodes::Real }).await?;
-        if !simulated {
-            for image in images::build(cluster.run_dir().path())? {
-                cluster.import_image(&image)?;
-            }
-        }
+        let cluster = if simulated { Cluster::start(Nodes::Simulated).await? } else { Cluster::with_images().await? };
         println!("export KUBECONFIG={}", cluster.kubeconfig.display());
         println!("export PATH={}:$PATH", tools::link(&cluster.run_dir().path().join("bin"))?.display());
         if let Some(prometheus) = &cluster.prometheus {

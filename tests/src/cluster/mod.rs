@@ -19,7 +19,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::process::Process;
 use crate::run_dir::RunDir;
-use crate::{say, tools};
+use crate::{images, say, tools};
 
 /// What runs the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +91,18 @@ impl Cluster {
         })
     }
 
+    /// Starts a cluster with real pods that has the images of the operator and the sample service.
+    pub async fn with_images() -> Result<Self> {
+        let cluster = Self::start(Nodes::Real).await?;
+        let folder = cluster.run.path().to_path_buf();
+        for image in tokio::task::spawn_blocking(move || images::build(&folder)).await?? {
+            cluster.import_image(&image)?;
+        }
+        Ok(cluster)
+    }
+
     /// Puts an image into the node.
-    pub fn import_image(&self, tar: &std::path::Path) -> Result<()> {
+    fn import_image(&self, tar: &std::path::Path) -> Result<()> {
         self.node.as_ref().context("there is no node")?.import(tar)
     }
 

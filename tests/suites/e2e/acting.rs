@@ -130,7 +130,7 @@ pub(crate) fn selector(bed: &Bed) -> Result<()> {
     let other = snapback_tests::sample::Service::new(&scenario.namespace, "cart").with(&[("VERSION", "v1")]);
     let labelled = |manifest: String| manifest.replacen("labels: {app:", "labels: {team: payments, app:", 1);
     for service in [&scenario.v1, &other] {
-        bed.tools.apply(&labelled(service.replicas(1).deployment()))?;
+        bed.tools.apply(&labelled(service.replicas(1).manifest()))?;
     }
     scenario.rolled_out()?;
     bed.tools.kubectl(&["-n", &scenario.namespace, "rollout", "status", "deploy/cart", "--timeout=60s"])?;
@@ -141,7 +141,7 @@ pub(crate) fn selector(bed: &Bed) -> Result<()> {
     for name in [TARGET, "cart"] {
         scenario.target_named(name, "adopted", 30, |target| target.known_good.is_some())?;
     }
-    bed.tools.apply(&labelled(other.replicas(1).with(&[("VERSION", "v2"), ("CRASH_AFTER", "300ms")]).deployment()))?;
+    bed.tools.apply(&labelled(other.replicas(1).with(&[("VERSION", "v2"), ("CRASH_AFTER", "300ms")]).manifest()))?;
     let rollback = scenario.ended(RollbackPhase::Succeeded, 90)?;
     ensure!(rollback.spec.target.name == "cart", "{:?}", rollback.spec.target);
     let untouched = scenario.target_now(TARGET)?.context("no target")?;
@@ -179,9 +179,11 @@ pub(crate) fn comes_back(bed: &Bed) -> Result<()> {
 }
 
 pub(crate) fn probed(bed: &Bed) -> Result<()> {
-    let scenario = undone_with_probes(bed, "probed", "[{path: /healthz, port: 8080}, {path: /readyz, port: 8080}]")?;
+    let probes =
+        "[{path: /healthz, port: 8080}, {path: /readyz, port: 8080}, {path: /healthz, port: 8443, scheme: HTTPS}]";
+    let scenario = undone_with_probes(bed, "probed", probes)?;
     let rollback = scenario.ended(RollbackPhase::Succeeded, 60)?;
-    ensure!(rollback.verify().http.len() == 2, "the record lacks the probes: {:?}", rollback.spec.verify);
+    ensure!(rollback.verify().http.len() == 3, "the record lacks the probes: {:?}", rollback.spec.verify);
     let status = rollback.status.context("no status")?;
     ensure!(status.message.ends_with("its pods answer their probes"), "{}", status.message);
     let verified = status.conditions.iter().find(|condition| condition.type_ == "Verified");
@@ -205,7 +207,8 @@ fn undone_with_probes<'a>(bed: &'a Bed, namespace: &str, probes: &str) -> Result
     let policy = format!(
         "checks: [{{name: crashes, crashRate: {{max: \"50%\"}}}}]\nrollback: {{deadline: 60s, verify: {{duration: 6s, http: {probes}}}}}"
     );
-    let scenario = Scenario::adopted(bed, namespace, 0, &policy)?;
+    let scenario = Scenario::new(bed, namespace)?.like(|v1| v1.with(&[("TLS_PORT", "8443")]));
+    scenario.adopt(0, &policy)?;
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("CRASH_AFTER", "300ms")]))?;
     Ok(scenario)
 }

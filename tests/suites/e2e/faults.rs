@@ -11,9 +11,7 @@ use crate::scenario::{Bed, Scenario};
 /// A bad v2, judged by a source that fails: never undone, and said so; undone as soon as the source is healed.
 fn faulty_source(bed: &Bed, source: &str, reason: &str) -> Result<()> {
     let policy = format!("metrics: {{source: {source}}}\nchecks: [{{name: errors, errorRate: {{max: \"5%\"}}}}]");
-    let scenario = Scenario::new(bed, &format!("s07-{source}"))?;
-    let v1 = scenario.v1.replicas(2);
-    let scenario = Scenario { v1, ..scenario };
+    let scenario = Scenario::new(bed, &format!("s07-{source}"))?.like(|v1| v1.replicas(2));
     scenario.adopt(20, &policy)?;
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("ERROR_RATIO", "0.5")]))?;
     let missing = |target: &TargetStatus| {

@@ -51,10 +51,8 @@ pub(crate) fn errors(bed: &Bed) -> Result<()> {
 }
 
 pub(crate) fn latency(bed: &Bed) -> Result<()> {
-    let scenario = Scenario::new(bed, "s02-latency")?;
     // Well inside their buckets: a busy machine must not move them into others.
-    let v1 = scenario.v1.with(&[("LATENCY", "80ms")]);
-    let scenario = Scenario { v1, ..scenario };
+    let scenario = Scenario::new(bed, "s02-latency")?.like(|v1| v1.with(&[("LATENCY", "80ms")]));
     scenario.adopt(30, "")?;
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("LATENCY", "280ms")]))?;
     let rollback = scenario.ended(RollbackPhase::Succeeded, 60)?;
@@ -108,7 +106,7 @@ pub(crate) fn good(bed: &Bed) -> Result<()> {
     ensure!(scenario.rollbacks()?.is_empty(), "something was undone");
 
     // Byte for byte what the user applied: no difference to the manifest, no field of ours, no annotation of ours.
-    bed.tools.kubectl_with(&["diff", "-f", "-"], &v2.deployment()).context("kubectl diff")?;
+    bed.tools.kubectl_with(&["diff", "-f", "-"], &v2.manifest()).context("kubectl diff")?;
     let after = scenario.deployment()?;
     let managers = after.metadata.managed_fields.clone().unwrap_or_default();
     ensure!(!managers.iter().any(|entry| entry.manager.as_deref() == Some("snapback")), "{managers:?}");
@@ -137,18 +135,18 @@ pub(crate) fn many_series(bed: &Bed) -> Result<()> {
 pub(crate) fn external_cause(bed: &Bed) -> Result<()> {
     let scenario = Scenario::new(bed, "s10-external")?;
     let dependency = snapback_tests::sample::Service::new(&scenario.namespace, "dependency").replicas(1);
-    bed.tools.apply(&dependency.deployment())?;
+    bed.tools.apply(&dependency.manifest())?;
     bed.tools.apply(&format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: dependency, namespace: {}}}\nspec: {{selector: {{app: dependency}}, ports: [{{port: 80, targetPort: 8080}}]}}",
         scenario.namespace
     ))?;
     bed.tools.kubectl(&["-n", &scenario.namespace, "rollout", "status", "deploy/dependency", "--timeout=60s"])?;
-    let v1 = scenario.v1.with(&[("DEPENDENCY", "$(DEPENDENCY_SERVICE_HOST):$(DEPENDENCY_SERVICE_PORT)")]);
-    let scenario = Scenario { v1, ..scenario };
+    let scenario =
+        scenario.like(|v1| v1.with(&[("DEPENDENCY", "$(DEPENDENCY_SERVICE_HOST):$(DEPENDENCY_SERVICE_PORT)")]));
     scenario.adopt(40, ERRORS)?;
     // New pods take traffic at once, and old ones stay beside them: a pod is available only after 25 s.
     let v2 = scenario.v1.with(&[("VERSION", "v2")]);
-    let manifest = v2.deployment().replace("spec:\n  replicas", "spec:\n  minReadySeconds: 25\n  replicas");
+    let manifest = v2.manifest().replace("spec:\n  replicas", "spec:\n  minReadySeconds: 25\n  replicas");
     bed.tools.apply(&manifest)?;
     scenario.target("watched", 20, |target| target.rollout.is_some())?;
     bed.tools.kubectl(&["-n", &scenario.namespace, "scale", "deploy/dependency", "--replicas=0"])?;
@@ -176,9 +174,7 @@ pub(crate) fn no_traffic(bed: &Bed) -> Result<()> {
 }
 
 pub(crate) fn under_the_limit(bed: &Bed) -> Result<()> {
-    let scenario = Scenario::new(bed, "s15-limit")?;
-    let v1 = scenario.v1.replicas(1);
-    let scenario = Scenario { v1, ..scenario };
+    let scenario = Scenario::new(bed, "s15-limit")?.like(|v1| v1.replicas(1));
     scenario.adopt(60, &format!("{ERRORS}\nminimumRequests: 100"))?;
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("ERROR_RATIO", "0.04")]))?;
     scenario.target("watched", 20, |target| target.rollout.is_some())?;
@@ -189,9 +185,7 @@ pub(crate) fn under_the_limit(bed: &Bed) -> Result<()> {
 }
 
 pub(crate) fn open_telemetry(bed: &Bed) -> Result<()> {
-    let scenario = Scenario::new(bed, "otel")?;
-    let v1 = scenario.v1.with(&[("METRICS", "otel")]).replicas(2);
-    let scenario = Scenario { v1, ..scenario };
+    let scenario = Scenario::new(bed, "otel")?.like(|v1| v1.with(&[("METRICS", "otel")]).replicas(2));
     scenario.adopt(30, "metrics: {preset: OpenTelemetry}")?;
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("ERROR_RATIO", "0.3")]))?;
     scenario.ended(RollbackPhase::Succeeded, 60)?;

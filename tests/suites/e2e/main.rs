@@ -5,8 +5,10 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test suite")]
 
 mod acting;
+mod data;
 mod faults;
 mod judging;
+mod kinds;
 mod scenario;
 mod source_stub;
 
@@ -136,6 +138,12 @@ fn side_by_side() -> Vec<Test> {
         ("an_undone_revision_that_comes_back_is_undone_again", acting::comes_back),
         ("an_undo_is_verified_by_what_its_pods_answer", acting::probed),
         ("an_undo_whose_pods_answer_badly_calls_a_person", acting::probed_badly),
+        ("a_stateful_set_that_waits_for_its_bad_pod_is_unwedged", kinds::wedged),
+        ("a_daemon_set_that_crashes_is_undone", kinds::daemon_set),
+        ("errors_in_a_stateful_set_are_undone", kinds::errors),
+        ("a_change_of_data_is_taken_back_by_a_real_job_before_the_undo", data::taken_back),
+        ("when_the_real_job_fails_nothing_is_undone", data::not_taken_back),
+        ("an_irreversible_release_is_frozen_while_old_pods_serve", data::frozen),
     ]
 }
 

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 use snapback_api::v1alpha1::{PhaseName, Rollback, RollbackPhase, RollbackPolicy, TargetStatus};
 use snapback_core::analysis::sequential::Recorded;
-use snapback_tests::cluster::{Cluster, Nodes};
-use snapback_tests::images;
-use snapback_tests::sample::{Service, Tools};
+use snapback_tests::cluster::Cluster;
+use snapback_tests::sample::{Service, Tools, is_of, is_ready};
 
 use crate::source_stub::SourceStub;
 
@@ -26,11 +26,7 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) async fn start() -> Result<Self> {
-        let cluster = Cluster::start(Nodes::Real).await?;
-        let folder = cluster.run_dir().path().to_path_buf();
-        for image in tokio::task::spawn_blocking(move || images::build(&folder)).await?? {
-            cluster.import_image(&image)?;
-        }
+        let cluster = Cluster::with_images().await?;
         let tools = Tools::new(&cluster.kubeconfig);
         let prometheus = cluster.prometheus.as_ref().context("no Prometheus")?.url.clone();
         let stub = SourceStub::start(&prometheus).await?;
@@ -93,6 +89,11 @@ impl<'a> Scenario<'a> {
         Ok(Self { bed, namespace: namespace.to_owned(), v1 })
     }
 
+    /// The same with another v1.
+    pub(crate) fn like(self, change: impl FnOnce(&Service) -> Service) -> Self {
+        Self { v1: change(&self.v1), ..self }
+    }
+
     /// A healthy v1 under load, complete before the policy comes: it is adopted as known good.
     pub(crate) fn adopted(bed: &'a Bed, namespace: &str, rps: u32, policy: &str) -> Result<Self> {
         let scenario = Self::new(bed, namespace)?;
@@ -128,7 +129,7 @@ impl<'a> Scenario<'a> {
     }
 
     pub(crate) fn apply(&self, service: &Service) -> Result<()> {
-        self.bed.tools.apply(&service.deployment()).map(drop)
+        self.bed.tools.apply(&service.manifest()).map(drop)
     }
 
     /// A policy with short windows; `more` is further YAML of the spec.
@@ -136,7 +137,8 @@ impl<'a> Scenario<'a> {
         let namespace = &self.namespace;
         let soak = if more.contains("soak:") { "" } else { "soak: {duration: 14s, interval: 2s}" };
         let minimum = if more.contains("minimumRequests:") { "" } else { "minimumRequests: 10" };
-        let target = if more.contains("selector:") { "" } else { "targetRef: {kind: Deployment, name: checkout}" };
+        let target = format!("targetRef: {{kind: {}, name: checkout}}", self.v1.kind);
+        let target = if more.contains("selector:") { "" } else { &target };
         let rollback =
             if more.contains("rollback:") { "" } else { "rollback: {deadline: 60s, verify: {duration: 6s}}" };
         let more = more.replace('\n', "\n  ");
@@ -158,7 +160,8 @@ spec:
     }
 
     pub(crate) fn rolled_out(&self) -> Result<()> {
-        let arguments = ["-n", &self.namespace, "rollout", "status", "deploy/checkout", "--timeout=90s"];
+        let workload = format!("{}/{TARGET}", self.v1.kind);
+        let arguments = ["-n", &self.namespace, "rollout", "status", &workload, "--timeout=90s"];
         self.bed.tools.kubectl(&arguments).map(drop)
     }
 
@@ -277,9 +280,8 @@ spec:
 
     /// The VERSION that the live template says.
     pub(crate) fn version(&self) -> Result<String> {
-        let spec = self.deployment()?.spec.context("no spec")?.template.spec.context("no pod spec")?;
-        let env = spec.containers.first().and_then(|container| container.env.clone()).unwrap_or_default();
-        env.into_iter().find(|env| env.name == "VERSION").and_then(|env| env.value).context("no VERSION")
+        let version = "jsonpath={.spec.template.spec.containers[0].env[?(@.name==\"VERSION\")].value}";
+        self.bed.tools.kubectl(&["-n", &self.namespace, "get", self.v1.kind, TARGET, "-o", version])
     }
 
     pub(crate) fn is_version(&self, version: &str) -> Result<()> {
@@ -288,21 +290,37 @@ spec:
         Ok(())
     }
 
-    /// Reasons of the Events on the Deployment.
+    /// Pods with this label, by name.
+    pub(crate) fn pods(&self, label: &str) -> Result<Vec<Pod>> {
+        let pods: Api<Pod> = Api::namespaced(self.bed.client.clone(), &self.namespace);
+        let mut found = self.bed.wait(pods.list(&ListParams::default().labels(label)))?.items;
+        found.sort_by_key(ResourceExt::name_any);
+        Ok(found)
+    }
+
+    /// The target's pods by name, of which each has to be ready and of this version.
+    pub(crate) fn pods_of(&self, version: &str) -> Result<Vec<Pod>> {
+        let pods = self.pods("app=checkout")?;
+        let wrong = pods.iter().find(|pod| !is_ready(pod) || !is_of(pod, version));
+        anyhow::ensure!(wrong.is_none(), "a pod is not ready, or not of {version}: {wrong:#?}");
+        Ok(pods)
+    }
+
+    /// Reasons of the Events on the target.
     pub(crate) fn events(&self) -> Result<Vec<String>> {
         let events: Api<k8s_openapi::api::events::v1::Event> =
             Api::namespaced(self.bed.client.clone(), &self.namespace);
         let found = self.bed.wait(events.list(&ListParams::default()))?;
         let ours = found.items.into_iter().filter(|event| {
             event.reporting_controller.as_deref() == Some("snapback.dev/operator")
-                && event.regarding.as_ref().is_some_and(|regarding| regarding.kind.as_deref() == Some("Deployment"))
+                && event.regarding.as_ref().is_some_and(|regarding| regarding.kind.as_deref() == Some(self.v1.kind))
         });
         Ok(ours.filter_map(|event| event.reason).collect())
     }
 
     /// The name of the operator's pod.
     pub(crate) fn operator_pod(&self) -> Result<String> {
-        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.bed.client.clone(), "snapback-system");
+        let pods: Api<Pod> = Api::namespaced(self.bed.client.clone(), "snapback-system");
         let found = self.bed.wait(pods.list(&ListParams::default()))?;
         let alive = found.items.iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
         Ok(alive.context("the operator has no pod")?.name_any())
