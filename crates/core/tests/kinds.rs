@@ -3,13 +3,11 @@
 
 mod support;
 
-use jiff::SignedDuration;
 use snapback_core::checks::{Measured, evaluate};
-use snapback_core::ids::{PodUid, WorkloadUid};
+use snapback_core::ids::PodUid;
 use snapback_core::ownership::Owner;
-use snapback_core::policy::ConfigMode;
 use snapback_core::policy::{Check, Rule, Severity};
-use snapback_core::rollback::{Act, Order, Phase, PlannedJobs, Progress, Step, Stuck, handed_back, step};
+use snapback_core::rollback::{Act, Phase, Progress, Step, Stuck, handed_back, step};
 use snapback_core::sample::{Counts, PodSeries};
 use snapback_core::workload::{Incomplete, Kind, PodFacts, Replacing, Workload, rolled_out};
 use support::*;
@@ -108,26 +106,6 @@ fn a_daemon_set_is_rolled_out_when_every_node_runs_the_revision_and_no_old_pod_i
     let mut surged = nodes(["v2", "v2", "v2"]);
     surged.push(pod("v1", 3));
     assert_eq!(rolled_out(&daemon_set(surged), &version("v2")), Err(Incomplete::OldPods { remaining: 1 }));
-}
-
-fn order() -> Order {
-    Order {
-        uid: WorkloadUid::new("uid"),
-        from: reference("v2"),
-        to: reference("v1"),
-        needs_approval: false,
-        ask: None,
-        handle: "-n shop rollback web".into(),
-        approval: None,
-        decided: at(0),
-        approval_timeout: None,
-        config: ConfigMode::Ignore,
-        probes: Vec::new(),
-        jobs: PlannedJobs::default(),
-        fast: false,
-        deadline: SignedDuration::from_mins(10),
-        verify: SignedDuration::from_secs(30),
-    }
 }
 
 fn undone() -> Progress {

@@ -7,7 +7,6 @@ use snapback_core::ids::WorkloadUid;
 use snapback_core::jobs::{JobLook, Purpose};
 use snapback_core::notice::Reason;
 use snapback_core::ownership::Owner;
-use snapback_core::policy::ConfigMode;
 use snapback_core::rollback::{
     Act, Answer, Approval, JobLooks, JobRun, Order, Phase, PlannedJob, PlannedJobs, Probe, Progress, Reply,
     RollingUpdate, Scheme, Step, Verification, after_the_end, asked, handed_back, helm_record, job_created,
@@ -15,26 +14,6 @@ use snapback_core::rollback::{
 };
 use snapback_core::workload::{HelmRelease, Workload};
 use support::*;
-
-fn order() -> Order {
-    Order {
-        uid: WorkloadUid::new("uid"),
-        from: reference("v2"),
-        to: reference("v1"),
-        needs_approval: false,
-        ask: None,
-        handle: "-n shop rollback web-1".into(),
-        approval: None,
-        decided: at(0),
-        approval_timeout: Some(SignedDuration::from_hours(1)),
-        config: ConfigMode::Ignore,
-        fast: false,
-        deadline: SignedDuration::from_secs(600),
-        verify: SignedDuration::from_secs(30),
-        probes: Vec::new(),
-        jobs: PlannedJobs::default(),
-    }
-}
 
 fn look(progress: &Progress, workload: &Workload, second: i64) -> Step {
     step(&order(), progress, Some(workload), None, at(second))

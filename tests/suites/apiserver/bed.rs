@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy};
@@ -127,8 +128,17 @@ impl Bed {
 
     /// A namespace of a test's own.
     pub(crate) fn namespace(&self, name: &str) -> Result<String> {
-        self.tools.kubectl(&["create", "namespace", name])?;
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        self.wait(Api::all(self.client.clone()).create(&PostParams::default(), &namespace))?;
         Ok(name.to_owned())
+    }
+
+    /// Workloads of a kind: for what is read often, as starting kubectl costs more than what it asks.
+    pub(crate) fn workloads(&self, namespace: &str, kind: &str) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("apps", "v1", kind);
+        let plural = format!("{}s", kind.kind.to_lowercase());
+        Api::namespaced_with(self.client.clone(), namespace, &ApiResource::from_gvk_with_plural(&kind, &plural))
     }
 
     /// Applies a policy named `checkout` with this spec, in flow or block style.

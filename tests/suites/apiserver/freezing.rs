@@ -55,8 +55,8 @@ spec:
     }
 
     fn live(&self) -> Result<Value> {
-        let text = self.kubectl(&["get", "deploy", "checkout", "-o", "json", "--show-managed-fields"])?;
-        Ok(serde_json::from_str(&text)?)
+        let workloads = self.bed.workloads(&self.namespace, "Deployment");
+        Ok(serde_json::to_value(self.bed.wait(workloads.get("checkout"))?)?)
     }
 
     /// Managed fields of ours.

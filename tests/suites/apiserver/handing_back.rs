@@ -4,6 +4,7 @@
 //! The versions differ in everything that lists by name can differ in: environment, sidecar, volume, labels, ports.
 
 use anyhow::{Context, Result, bail, ensure};
+use kube::api::PostParams;
 use serde_json::Value;
 use snapback_api::v1alpha1::{Rollback, RollbackPhase};
 
@@ -134,25 +135,17 @@ impl<'a> Cell<'a> {
     }
 
     fn live(&self) -> Result<Value> {
-        let text = self.bed.tools.kubectl(&[
-            "-n",
-            &self.namespace,
-            "get",
-            self.kind,
-            "checkout",
-            "-o",
-            "json",
-            "--show-managed-fields",
-        ])?;
-        Ok(serde_json::from_str(&text)?)
+        let workloads = self.bed.workloads(&self.namespace, self.kind);
+        Ok(serde_json::to_value(self.bed.wait(workloads.get("checkout"))?)?)
     }
 
     /// The live template is exactly what the API server makes of the manifest.
     fn is_exactly(&self, what: &str, template: &str) -> Result<()> {
-        let fresh = manifest(self.kind, &self.namespace, template)
-            .replace("name: checkout, namespace", "name: fresh, namespace");
-        let fresh = self.bed.tools.kubectl_with(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &fresh)?;
-        let mut fresh: Value = serde_json::from_str(&fresh)?;
+        let fresh = manifest(self.kind, &self.namespace, template);
+        let fresh = serde_yaml_ng::from_str(&fresh.replace("name: checkout, namespace", "name: fresh, namespace"))?;
+        let tried = PostParams { dry_run: true, ..PostParams::default() };
+        let workloads = self.bed.workloads(&self.namespace, self.kind);
+        let mut fresh = serde_json::to_value(self.bed.wait(workloads.create(&tried, &fresh))?)?;
         let mut live = self.live()?;
         for object in [&mut fresh, &mut live] {
             if let Some(metadata) = object["spec"]["template"]["metadata"].as_object_mut() {

@@ -91,7 +91,8 @@ const TESTS: [Test; 61] = [
 fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("the first provider");
     let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(arguments.test_threads.unwrap_or(4));
+    // Most of a test is waiting.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(6));
     if arguments.list {
         let trials = TESTS.into_iter().map(|(name, _)| Trial::test(name, || Ok(()))).collect();
         return libtest_mimic::run(&arguments, trials).exit_code();

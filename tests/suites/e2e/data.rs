@@ -101,5 +101,7 @@ pub(crate) fn frozen(bed: &Bed) -> Result<()> {
     ensure!(!live.annotations().contains_key("snapback.dev/frozen"), "{:?}", live.annotations());
     ensure!(scenario.rollbacks()?.is_empty(), "something was undone");
     ensure!(scenario.target_now(TARGET)?.is_some_and(|target| target.phase != PhaseName::Held), "it is held");
-    scenario.is_version("v3")
+    scenario.is_version("v3")?;
+    // Without requests it would be looked at for ever; the scenarios after this one want rest.
+    bed.tools.kubectl(&["-n", &scenario.namespace, "delete", "rollbackpolicy", TARGET]).map(drop)
 }

@@ -9,6 +9,7 @@ use snapback_core::policy::{
     Analysis, Check, ConfigMode, Mode, OnInconclusive, OnNoData, Policy, RollbackRules, Rule, Schedule, Severity, Soak,
     Window, WindowKind, zone,
 };
+use snapback_core::rollback::{Order, PlannedJobs};
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Failure, Kind, PodFacts, Replacing, Revision, Said, Workload};
 
@@ -186,5 +187,26 @@ pub fn reference(name: &str) -> RevisionRef {
         images: vec![format!("registry.example/web:{name}")],
         snapshot: String::new(),
         config: None,
+    }
+}
+
+/// To go back from `v2` to `v1`, decided at second 0.
+pub fn order() -> Order {
+    Order {
+        uid: WorkloadUid::new("uid"),
+        from: reference("v2"),
+        to: reference("v1"),
+        needs_approval: false,
+        ask: None,
+        handle: "-n shop rollback web-1".into(),
+        approval: None,
+        decided: at(0),
+        approval_timeout: Some(SignedDuration::from_hours(1)),
+        config: ConfigMode::Ignore,
+        fast: false,
+        deadline: SignedDuration::from_secs(600),
+        verify: SignedDuration::from_secs(30),
+        probes: Vec::new(),
+        jobs: PlannedJobs::default(),
     }
 }
