@@ -15,6 +15,7 @@ use snapback_core::permission::{Limits, Past};
 use crate::announce::Announcer;
 use crate::lists::Lists;
 use crate::pod_watch::PodWatches;
+use crate::policy::Retries;
 use crate::rollback::probe::Prober;
 use crate::sampler::Sampler;
 use crate::telemetry::Metrics;
@@ -49,6 +50,8 @@ pub struct Context {
     pub history: History,
     /// Targets that look bad now.
     pub bad_now: BadNow,
+    /// When what stands in the way of a rollback was last looked at.
+    pub retries: Retries,
     /// All records, for the question what was decided lately.
     pub records: Store<DeserializeGuard<Rollback>>,
     /// Failures in a row, by object: kube's controller keeps no backoff per object.

@@ -65,7 +65,7 @@ impl Error {
 pub fn report(error: &(dyn StdError + 'static)) -> String {
     let mut text = said(error);
     let mut current = error;
-    while !current.is::<kube::Error>()
+    while of_kube(current).is_none()
         && let Some(source) = current.source()
     {
         text = format!("{text}: {}", said(source));
@@ -75,8 +75,26 @@ pub fn report(error: &(dyn StdError + 'static)) -> String {
 }
 
 fn said(error: &(dyn StdError + 'static)) -> String {
-    match error.downcast_ref::<kube::Error>() {
+    match of_kube(error) {
         Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
         _ => error.to_string(),
+    }
+}
+
+/// A box of an error is a type of its own here.
+fn of_kube<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a kube::Error> {
+    error.downcast_ref::<kube::Error>().or_else(|| error.downcast_ref::<Box<kube::Error>>().map(|boxed| &**boxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::{Error, report};
+
+    #[test]
+    fn of_the_api_servers_answer_its_words_are_told_and_no_more() {
+        let refused = kube::Error::Api(Box::new(Status::failure("exceeded quota", "Forbidden").with_code(403)));
+        assert_eq!(report(&Error::write("the copy", refused)), "the copy: exceeded quota");
     }
 }

@@ -104,6 +104,7 @@ pub async fn run(
         clock: options.clock,
         limits: options.config.limits.limits().map_err(RunError::Config)?,
         history: options.config.history().map_err(RunError::Config)?,
+        retries: crate::policy::Retries::default(),
         bad_now: BadNow::default(),
         records: rollback_store.clone(),
         failures: Failures::default(),

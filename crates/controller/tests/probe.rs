@@ -11,13 +11,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustls::pki_types::PrivateKeyDer;
 use snapback_controller::rollback::probe::Prober;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{PodUid, ReplicaSetUid, WorkloadUid};
-use snapback_core::rollback::{Answer, Order, Probe, Reply, Scheme};
-use snapback_core::watch::RevisionRef;
+use snapback_core::rollback::{Answer, Probe, Reply, Scheme, asked};
 use snapback_core::workload::{PodFacts, Revision, Said, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -72,7 +71,7 @@ async fn ask(count: usize, probes: Vec<Probe>) -> Vec<Answer> {
 
 async fn ask_in(workload: &Workload, probes: Vec<Probe>) -> Vec<Answer> {
     _ = rustls::crypto::ring::default_provider().install_default();
-    Prober::new().unwrap().ask(&order(probes), workload).await
+    Prober::new().unwrap().ask(asked(workload, &Fingerprint::recorded("good")), &probes).await
 }
 
 async fn ask_one(probe: Probe) -> Reply {
@@ -278,6 +277,7 @@ fn workload(count: usize) -> Workload {
         updated: replicas,
         available: replicas,
         total: replicas,
+        revision_history_limit: snapback_core::workload::DEFAULT_HISTORY,
         progress_deadline_exceeded: None,
         revisions: vec![revision],
         pods: pods.collect(),
@@ -285,27 +285,5 @@ fn workload(count: usize) -> Workload {
         helm_release: None,
         rolling: None,
         said: Said::default(),
-    }
-}
-
-fn order(probes: Vec<Probe>) -> Order {
-    let revision =
-        |name: &str| RevisionRef { fingerprint: Fingerprint::recorded(name), ..RevisionRef::live(&workload(0)) };
-    Order {
-        uid: WorkloadUid::new("uid"),
-        from: revision("bad"),
-        to: revision("good"),
-        needs_approval: false,
-        ask: None,
-        handle: String::new(),
-        approval: None,
-        decided: Timestamp::UNIX_EPOCH,
-        approval_timeout: None,
-        config: snapback_core::policy::ConfigMode::Ignore,
-        fast: false,
-        deadline: SignedDuration::from_mins(10),
-        verify: SignedDuration::from_mins(2),
-        probes,
-        jobs: snapback_core::rollback::PlannedJobs::default(),
     }
 }

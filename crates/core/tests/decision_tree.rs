@@ -81,6 +81,73 @@ fn a_known_good_revision_without_its_replica_set_is_no_target() {
     assert_eq!(decision.state.standing.reason, "KnownGoodIsGone");
 }
 
+/// One new pod beside the old ones, of which so many crash.
+fn rolling_with_failing_old_pods(failing: i32) -> Workload {
+    let mut workload = rolling_v2();
+    for index in 0..failing {
+        let fails = crashing("v1", index);
+        let name = fails.name.clone();
+        workload.pods.retain(|pod| pod.name != name);
+        workload.pods.push(fails);
+    }
+    workload
+}
+
+#[test]
+fn a_known_good_revision_that_fails_too_is_no_place_to_go() {
+    let state = Target { known_good: Some(reference("v1")), ..soaking() };
+    let workload = rolling_with_failing_old_pods(2);
+    let decision = decide(&policy(), state.clone(), &workload, &[breached()], None, at(30));
+    assert!(decision.order.is_none(), "one outage would be put in place of another");
+    assert_eq!((decision.state.phase, decision.state.standing.reason.as_str()), (Phase::Held, "KnownGoodFails"));
+    let message = &decision.state.standing.message;
+    for part in
+        ["web:v2 (v2) is bad (errors: told), and", "2 of its 3 pods", "web-v1-abcd0 (CrashLoop)", "web-v1-abcd1"]
+    {
+        assert!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+    let told: Vec<Reason> = decision.notices.iter().map(|notice| notice.reason).collect();
+    assert_eq!(told, [Reason::Held]);
+    let again = decide(&policy(), decision.state, &workload, &[breached()], None, at(40));
+    assert!(again.notices.is_empty() && again.next_look.is_some(), "it is told once, and looked at again");
+    // They are back.
+    let over = decide(&policy(), again.state, &rolling_v2(), &[breached()], None, at(50));
+    assert!(over.order.is_some());
+    // What was undone before is not undone into an outage either.
+    let back = Rollout { started: at(10), completed: None, returned: Some("web-roll".into()), freeze: None };
+    let returned = Target { rollout: Some(back), ..state };
+    assert_eq!(decide(&policy(), returned, &workload, &[], None, at(30)).state.standing.reason, "KnownGoodFails");
+}
+
+#[test]
+fn one_old_pods_bad_luck_stops_no_rollback() {
+    let state = || Target { known_good: Some(reference("v1")), ..soaking() };
+    let one = decide(&policy(), state(), &rolling_with_failing_old_pods(1), &[breached()], None, at(30));
+    assert!(one.order.is_some(), "one of three");
+    // Half of many is not most of them.
+    let many = |failing: usize| {
+        let mut workload = workload("v2", vec![revision("v1", 1, 10, 10), revision("v2", 2, 1, 1)]);
+        workload.replicas = 10;
+        for pod in workload.pods.iter_mut().filter(|pod| pod.owner.as_str() == "uid-v1").take(failing) {
+            pod.failure = crashing("v1", 0).failure;
+        }
+        workload
+    };
+    assert!(decide(&policy(), state(), &many(5), &[breached()], None, at(30)).order.is_some(), "five of ten");
+    assert!(decide(&policy(), state(), &many(6), &[breached()], None, at(30)).order.is_none(), "six of ten");
+    // The last one of three that is left says nothing of the other two.
+    let mut last = workload("v2", vec![revision("v1", 1, 1, 0), revision("v2", 2, 3, 3)]);
+    last.pods[0] = crashing("v1", 0);
+    assert!(decide(&policy(), state(), &last, &[breached()], None, at(30)).order.is_some(), "the last one");
+    // The only one there should be is all of them.
+    let only = Workload { replicas: 1, ..last };
+    assert_eq!(decide(&policy(), state(), &only, &[breached()], None, at(30)).state.standing.reason, "KnownGoodFails");
+    // What is being deleted is no evidence.
+    let mut leaving = rolling_with_failing_old_pods(3);
+    leaving.pods.iter_mut().for_each(|pod| pod.leaving = true);
+    assert!(decide(&policy(), state(), &leaving, &[breached()], None, at(30)).order.is_some(), "leaving");
+}
+
 #[test]
 fn suspended_paused_and_scaled_to_zero_are_not_judged() {
     let suspended = Policy { suspend: true, ..policy() };

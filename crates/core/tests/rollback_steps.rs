@@ -7,10 +7,11 @@ use snapback_core::ids::WorkloadUid;
 use snapback_core::jobs::{JobLook, Purpose};
 use snapback_core::notice::Reason;
 use snapback_core::ownership::Owner;
+use snapback_core::readiness::Readiness;
 use snapback_core::rollback::{
     Act, Answer, Approval, JobLooks, JobRun, Order, Phase, PlannedJob, PlannedJobs, Probe, Progress, Reply,
-    RollingUpdate, Scheme, Step, Verification, after_the_end, asked, handed_back, helm_record, job_created,
-    job_refused, judge_answers, step, surge_restored, undo_accepted, with_jobs,
+    RollingUpdate, Scheme, Step, Verification, after_the_end, asked, cannot_work, handed_back, helm_record,
+    is_to_be_looked_through, job_created, job_refused, judge_answers, step, surge_restored, undo_accepted, with_jobs,
 };
 use snapback_core::workload::{HelmRelease, Workload};
 use support::*;
@@ -37,6 +38,38 @@ fn the_request_is_noted_before_the_undo_is_sent() {
     assert_eq!(asked.progress.undo_requested, Some(at(1)));
     assert_eq!(asked.progress.number_at_request, Some(1));
     assert_eq!(asked.progress.undo_accepted, None);
+}
+
+#[test]
+fn a_persons_order_is_looked_through_at_its_first_look_and_when_it_is_approved() {
+    let is_due = |progress: &Progress, next: &Step| is_to_be_looked_through(progress, next);
+    let first = look(&Progress::default(), &complete_v2(), 1);
+    assert!(is_due(&Progress::default(), &first));
+    assert!(!is_due(&first.progress, &look(&first.progress, &complete_v2(), 2)), "it has begun");
+    assert!(!is_due(&Progress::default(), &look(&Progress::default(), &back(), 1)), "it is done already");
+    let newer = workload("v3", vec![revision("v2", 2, 0, 0), revision("v3", 3, 3, 3)]);
+    assert!(!is_due(&Progress::default(), &look(&Progress::default(), &newer, 1)), "it is over");
+    let asks = Order { needs_approval: true, ..order() };
+    let waits = step(&asks, &Progress::default(), Some(&complete_v2()), None, at(1));
+    assert!(is_due(&Progress::default(), &waits), "who asks hears of it at once");
+    assert!(!is_due(&waits.progress, &step(&asks, &waits.progress, Some(&complete_v2()), None, at(2))));
+    let yes = Order { approval: Some(Approval::Approved), ..asks };
+    let approved = step(&yes, &waits.progress, Some(&complete_v2()), None, at(3000));
+    assert!(is_due(&waits.progress, &approved), "that may be long after");
+}
+
+#[test]
+fn an_order_that_cannot_work_ends_with_the_reason_and_nothing_of_its_step() {
+    let first = look(&Progress::default(), &complete_v2(), 1);
+    assert_eq!(first.act, Act::Undo);
+    let found = Readiness::refused(&reference("v1"), "quota");
+    let ended = cannot_work(&order(), &Progress::default(), first, &found, at(1));
+    assert_eq!((ended.act, ended.reason), (Act::Nothing, "UndoWouldBeRefused"));
+    assert_eq!((ended.progress.phase, ended.progress.ended), (Some(Phase::Failed), Some(at(1))));
+    assert_eq!((ended.progress.undo_requested, ended.progress.number_at_request), (None, None));
+    assert!(ended.message.contains("nothing was changed") && ended.message.contains("quota"), "{}", ended.message);
+    let told: Vec<Reason> = ended.notices.iter().map(|notice| notice.reason).collect();
+    assert_eq!((told, ended.next_look), (vec![Reason::RollbackFailed], None));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod kinds;
 mod manifests;
 mod numbers;
 mod operator;
+mod readiness;
 mod workloads;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 61] = [
+const TESTS: [Test; 63] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -86,6 +87,8 @@ const TESTS: [Test; 61] = [
     ("the_controllers_leave_our_copies_alone", workloads::copies),
     ("one_name_of_two_kinds_is_two_targets", workloads::kinds_apart),
     ("a_rollback_by_hand_goes_back_and_get_tells_it", operator::by_hand),
+    ("a_rollback_by_hand_that_admission_would_refuse_ends_at_once", readiness::by_hand),
+    ("a_template_that_is_about_to_be_pruned_is_told_before_it_is", readiness::history),
 ];
 
 fn main() -> ExitCode {

@@ -16,7 +16,7 @@ pub struct RollbackPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling and Stalled as kstatus defines them; Accepted (the spec can be understood), Enforced (no
-    /// older policy has the same target) and RollbackReady (there is somewhere to go back to).
+    /// older policy has the same target) and RollbackReady (there is somewhere to go back to, and it would work).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
@@ -122,10 +122,10 @@ pub struct TargetStatus {
     pub quarantined: Vec<QuarantinedStatus>,
 }
 
-/// Whether a rollback would work: looked at after each rollout, and right before one.
+/// Whether a rollback would work: looked at after each rollout, while something is in the way, and right before one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ReadinessStatus {
-    /// Whether it would be let in and find all that it needs.
+    /// Whether it would be let in, find all that it needs, and be seen to help.
     pub ready: bool,
     /// Why, in one word.
     #[schemars(length(max = 64))]

@@ -10,10 +10,12 @@
 //! ```
 //! Acting is the other controller's.
 
+mod checklist;
 mod commit;
 mod freeze;
 mod guard;
 mod judge;
+mod measure;
 mod order;
 pub(crate) mod overlap;
 mod quarantine;
@@ -35,9 +37,11 @@ use snapback_core::workload::Kind;
 use crate::context::Context;
 use crate::error::{Error, report};
 use crate::workload::{Observed, observe};
+pub use checklist::Retries;
 use commit::Committed;
 use guard::Guarded;
-pub(crate) use judge::{all_pods, sets};
+use judge::Look;
+pub(crate) use measure::{all_pods, sets};
 
 /// The policy controller's own context.
 pub struct PolicyContext {
@@ -100,6 +104,8 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
                 || is_settled(shared, policy, known, &guarded, name)
                     && quarantine::released(shared, &namespace, known).is_empty())
         {
+            let retry = known.and_then(|known| shared.retries.left(known, shared.now()));
+            next = [next, retry.filter(|_| !guarded.policy.suspend)].into_iter().flatten().min();
             targets.extend(known.cloned());
             continue;
         }
@@ -145,7 +151,7 @@ async fn one_target(
             shared.pod_watches.stop(&namespace, &policy.name_any(), name);
             Ok(judge::Judged::absent())
         }
-        Observed::Live(live) => judge::judge(policy, guarded, name, known, &live, shared).await,
+        Observed::Live(live) => judge::judge(Look { shared, policy, guarded, name, known, live: &live }).await,
     }
 }
 
@@ -166,6 +172,7 @@ fn is_settled(
         && known.rollback.is_none()
         && quarantine::by_hand(shared, &known.uid, good, &known.current.fingerprint).is_none()
         && is_kept
+        && !shared.retries.left(known, shared.now()).is_some_and(|left| left.is_zero())
         && policy.status.as_ref().and_then(|status| status.observed_generation) == policy.metadata.generation
         && seen.is_some_and(|seen| seen.uid == known.uid && Some(seen.generation) == known.observed_generation)
 }

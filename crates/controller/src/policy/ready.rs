@@ -1,34 +1,54 @@
-//! Keeping a copy of the known good template, and looking whether a rollback would work: at transitions, not at ticks.
+//! Keeping copies of what the known good revision needs.
 
-use snapback_api::conditions::cut;
-use snapback_api::v1alpha1::{ReadinessStatus, TargetStatus};
 use snapback_core::policy::ConfigMode;
-use snapback_core::readiness::Readiness;
 use snapback_core::watch::{RevisionRef, Target};
 
+use super::judge::Look;
 use crate::context::Context;
 use crate::error::{Error, report};
-use crate::workload::{Live, configuration, preflight, snapshot, template_of};
+use crate::workload::{Live, configuration, snapshot, template_of};
 
-/// Keeps a copy of the known good template, unless there is one. That it fails is told, and stops nothing: while the
-/// revision's own object is there, the copy is not needed.
-pub(super) async fn keep_copy(shared: &Context, namespace: &str, name: &str, live: &Live, state: &mut Target) {
+/// What could not be kept of the known good revision, and why.
+#[derive(Default)]
+pub(super) struct NotKept {
+    /// The copy of its template.
+    pub(super) copy: Option<String>,
+    /// The copies of its ConfigMaps.
+    pub(super) config: Option<String>,
+}
+
+/// Keeps what is still to be kept.
+pub(super) async fn keep(look: &Look<'_>, state: &mut Target) -> NotKept {
+    let (shared, namespace, name, live) = (look.shared, look.namespace(), look.name, look.live);
+    let copy = keep_copy(shared, &namespace, name, live, state).await;
+    let config = keep_config(shared, &namespace, name, live, look.guarded.policy.rollback.config, state).await;
+    NotKept { copy, config }
+}
+
+/// Keeps a copy of the known good template, unless there is one. Gives why it failed, if it did. That stops nothing: while
+/// the revision's own object is there, the copy is not needed.
+async fn keep_copy(shared: &Context, namespace: &str, name: &str, live: &Live, state: &mut Target) -> Option<String> {
     let uid = state.uid.as_str().to_owned();
-    let Some(good) = state.known_good.as_mut().filter(|good| good.snapshot.is_empty()) else { return };
-    let Some(template) = template_of(live, &good.fingerprint) else { return };
+    let good = state.known_good.as_mut().filter(|good| good.snapshot.is_empty())?;
+    let template = template_of(live, &good.fingerprint)?;
     match snapshot::keep(&shared.client, namespace, (live.workload.kind, name), &uid, &good.fingerprint, &template)
         .await
     {
-        Ok(kept) => good.snapshot = kept,
+        Ok(kept) => {
+            good.snapshot = kept;
+            None
+        }
         Err(error) => {
-            tracing::warn!(namespace, name, "no copy of the known good template could be kept: {}", report(&error));
+            let why = report(&error);
+            tracing::warn!(namespace, name, "no copy of the known good template could be kept: {why}");
+            Some(why)
         }
     }
 }
 
 /// Remembers what the known good revision is configured with, unless that is known. Gives why it failed, if it did. That
 /// stops nothing: an undo then goes back with the configuration of the day.
-pub(super) async fn keep_config(
+async fn keep_config(
     shared: &Context,
     namespace: &str,
     name: &str,
@@ -60,31 +80,4 @@ pub(super) fn is_owed(good: &RevisionRef, mode: ConfigMode) -> bool {
         ConfigMode::Warn => good.config.is_none(),
         ConfigMode::Restore => good.config.as_ref().is_none_or(|config| config.iter().any(|one| one.copy.is_empty())),
     }
-}
-
-/// Whether a rollback would work now. Looked at anew when either revision changed, and at each look while it would not.
-pub(super) async fn readiness(
-    shared: &Context,
-    namespace: &str,
-    name: &str,
-    live: &Live,
-    known: Option<&TargetStatus>,
-    config: ConfigMode,
-    state: &Target,
-) -> ReadinessStatus {
-    let Some(good) = &state.known_good else { return stored(&Readiness::nothing()) };
-    if let Some(known) = known
-        && let (Some(before), Some(readiness)) = (&known.known_good, &known.readiness)
-        && before.fingerprint == good.fingerprint.as_str()
-        && known.current.fingerprint == state.current.fingerprint.as_str()
-        && readiness.ready
-    {
-        return readiness.clone();
-    }
-    stored(&preflight(&shared.client, namespace, name, live, good, config).await)
-}
-
-/// As stored.
-pub(super) fn stored(readiness: &Readiness) -> ReadinessStatus {
-    ReadinessStatus { ready: readiness.ready, reason: readiness.reason.clone(), message: cut(&readiness.message, 1024) }
 }

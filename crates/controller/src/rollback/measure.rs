@@ -6,7 +6,7 @@ use snapback_api::v1alpha1::{LimitSpec, QuantileName, Rollback};
 use snapback_core::checks::{CheckResult, Measured};
 use snapback_core::number;
 use snapback_core::policy::{Bound, Quantile, Relative, Rule};
-use snapback_core::rollback::{Limit, Order, Verification, judge_answers, verify};
+use snapback_core::rollback::{Limit, Order, Verification, asked, judge_answers, verify};
 use snapback_core::workload::Workload;
 
 use crate::context::Context;
@@ -29,7 +29,8 @@ pub(super) async fn measure(
     if order.probes.is_empty() {
         return limits.await;
     }
-    let ((verification, checks), answers) = tokio::join!(limits, ctx.prober.ask(order, workload));
+    let pods = asked(workload, &order.to.fingerprint);
+    let ((verification, checks), answers) = tokio::join!(limits, ctx.prober.ask(pods, &order.probes));
     (verification.and(judge_answers(&answers)), checks)
 }
 

@@ -7,6 +7,7 @@
 //! measure  the breached checks and the probes, on the     I/O, only while verifying
 //!          good revision
 //! decide   core::rollback::step                           pure
+//! through  whether a person's order would work             I/O, before it is begun
 //! commit   write the status: that the undo is requested   I/O, before acting
 //! act      the one guarded patch, or what goes with it    I/O
 //! commit   write what became of it                        I/O
@@ -19,6 +20,7 @@ mod guard;
 mod history;
 mod jobs;
 mod measure;
+mod preflight;
 pub mod probe;
 mod resolve;
 
@@ -103,7 +105,8 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     let (verification, checks) = measured.unzip();
     let looks = jobs::look(ctx, rollback, &progress).await;
     let next = step(&order, &progress, workload, verification.as_ref(), now);
-    let mut next = with_jobs(&order, &progress, next, &looks, now);
+    let next = with_jobs(&order, &progress, next, &looks, now);
+    let mut next = preflight::look_through(ctx, rollback, &order, &progress, live.as_deref(), next).await;
     let checks: Vec<CheckResult> = checks.unwrap_or_default();
 
     let mut put_back = None;

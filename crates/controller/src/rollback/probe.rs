@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use reqwest::{Client, redirect};
-use snapback_core::rollback::{Answer, Order, Probe, Reply, Scheme, asked};
-use snapback_core::workload::{PodFacts, Workload};
+use snapback_core::rollback::{Answer, Probe, Reply, Scheme};
+use snapback_core::workload::PodFacts;
 use snapback_prometheus::outage;
 use thiserror::Error;
 
@@ -57,10 +57,9 @@ impl Prober {
         Ok(Self { client })
     }
 
-    /// What the pods of the good revision say, in the order of pods and probes.
-    pub async fn ask(&self, order: &Order, workload: &Workload) -> Vec<Answer> {
-        let pods = asked(workload, &order.to.fingerprint);
-        let pairs = pods.into_iter().flat_map(|pod| order.probes.iter().map(move |probe| (pod, probe)));
+    /// What these pods say, in the order of pods and probes.
+    pub async fn ask(&self, pods: Vec<&PodFacts>, probes: &[Probe]) -> Vec<Answer> {
+        let pairs = pods.into_iter().flat_map(|pod| probes.iter().map(move |probe| (pod, probe)));
         // Made before they run: a stream that borrows each pair is not `Send` for every lifetime.
         let requests: Vec<_> = pairs.map(|(pod, probe)| self.one(pod, probe)).collect();
         stream::iter(requests).buffered(MOST_AT_ONCE).collect().await

@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
-use snapback_core::workload::{Kind, PodFacts, Replacing, Revision, Workload};
+use snapback_core::workload::{DEFAULT_HISTORY, Kind, PodFacts, Replacing, Revision, Workload};
 
 use super::observe::{Live, ObserveError, Observed, helm_release, owners, said, shape, timed};
 use super::pods;
@@ -85,6 +85,7 @@ pub(super) async fn observe(
         updated: status("updatedReplicas", "updatedNumberScheduled"),
         available: status("availableReplicas", "numberAvailable"),
         total: status("replicas", "currentNumberScheduled"),
+        revision_history_limit: or(&raw["spec"]["revisionHistoryLimit"], DEFAULT_HISTORY),
         progress_deadline_exceeded: None,
         revisions,
         pods,
@@ -111,7 +112,7 @@ fn facts(pod: &Pod, workload: &str, history: &[ControllerRevision]) -> Option<Po
 fn wanted(kind: Kind, raw: &Value) -> i32 {
     match kind {
         Kind::DaemonSet => number(&raw["status"]["desiredNumberScheduled"]),
-        _ => raw["spec"]["replicas"].as_i64().map_or(1, |replicas| i32::try_from(replicas).unwrap_or(i32::MAX)),
+        _ => or(&raw["spec"]["replicas"], 1),
     }
 }
 
@@ -170,7 +171,12 @@ fn images(template: &Value) -> Vec<String> {
 }
 
 fn number(value: &Value) -> i32 {
-    value.as_i64().map_or(0, |number| i32::try_from(number).unwrap_or(i32::MAX))
+    or(value, 0)
+}
+
+/// The number, or what it means that there is none.
+fn or(value: &Value, absent: i32) -> i32 {
+    value.as_i64().map_or(absent, |number| i32::try_from(number).unwrap_or(i32::MAX))
 }
 
 fn count(pods: usize) -> i32 {

@@ -18,7 +18,7 @@ pub use hand_back::{HandedBack, hand_back};
 pub use jobs::{Started, look_at_job, start};
 pub(crate) use observe::REQUEST_TIMEOUT;
 pub use observe::{Live, ObserveError, Observed, observe};
-pub use preflight::preflight;
+pub use preflight::{cannot_run, preflight};
 pub use surge::restore_surge;
 pub use undo::{Undone, put_back, template_of, undo};
 pub use unwedge::delete_pod;

@@ -15,7 +15,7 @@ use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
 use snapback_core::ownership::{self, Owner};
 use snapback_core::rollback::RollingUpdate;
 use snapback_core::workload::{
-    FROZEN, HelmRelease, Kind, MIGRATION, MIGRATION_JOB, MODE, Replacing, Revision, Said, Workload,
+    DEFAULT_HISTORY, FROZEN, HelmRelease, Kind, MIGRATION, MIGRATION_JOB, MODE, Replacing, Revision, Said, Workload,
 };
 use thiserror::Error;
 
@@ -152,6 +152,7 @@ fn workload(
         updated: status.updated_replicas.unwrap_or_default(),
         available: status.available_replicas.unwrap_or_default(),
         total: status.replicas.unwrap_or_default(),
+        revision_history_limit: spec.and_then(|spec| spec.revision_history_limit).unwrap_or(DEFAULT_HISTORY),
         progress_deadline_exceeded: exceeded.and_then(|condition| condition.last_update_time).map(|time| time.0),
         revisions,
         pods,

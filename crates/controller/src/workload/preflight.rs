@@ -16,8 +16,8 @@ use super::{Live, Started, Undone, start, undo};
 const MOST_REFERENCES: usize = 64;
 
 /// Looks whether the revision could be put back: its template is there, what it refers to exists, and the API server
-/// would take the very patch (a dry run, through admission and quota). Where a Job has to take a change of data back
-/// before, whether that could be made.
+/// would take the very patch (a dry run, through admission and quota). Where a Job of the template `job` has to take a
+/// change of data back before, whether that could be made.
 ///
 /// What may not be read is not counted as missing: Secrets are looked at only where the administrator allows it.
 pub async fn preflight(
@@ -27,6 +27,7 @@ pub async fn preflight(
     live: &Live,
     good: &RevisionRef,
     config: ConfigMode,
+    job: Option<&str>,
 ) -> Readiness {
     let Some((template, _)) = super::put_back(client, namespace, live, good, config).await else {
         return Readiness::gone(good, live.workload.kind);
@@ -45,8 +46,8 @@ pub async fn preflight(
     {
         return Readiness::refused(good, &why);
     }
-    if let Some(job) = live.workload.said.job_before_undo().filter(|_| live.workload.live != good.fingerprint)
-        && let Some(why) = cannot_run(client, namespace, name, job).await
+    if let Some(job) = job.filter(|_| live.workload.live != good.fingerprint)
+        && let Some(why) = cannot_run(client, namespace, name, job, Purpose::Migration).await
     {
         return Readiness::no_job(&why);
     }
@@ -55,9 +56,15 @@ pub async fn preflight(
 
 /// Why no Job could be made of a template: the template is not there or not meant for it, or the API server would
 /// refuse the very Job (a dry run).
-async fn cannot_run(client: &Client, namespace: &str, target: &str, template: &str) -> Option<String> {
+pub async fn cannot_run(
+    client: &Client,
+    namespace: &str,
+    target: &str,
+    template: &str,
+    purpose: Purpose,
+) -> Option<String> {
     let new = NewJob {
-        name: job_name(target, "dry-run", Purpose::Migration),
+        name: job_name(target, "dry-run", purpose),
         namespace: namespace.to_owned(),
         owner: None,
         env: Vec::new(),

@@ -244,6 +244,69 @@ async fn the_job_that_the_release_names_runs_before_the_undo_unless_the_person_d
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_work_is_told_at_once_and_changes_nothing() {
+    let volumes = json!([{"name": "settings", "configMap": {"name": "settings-v1"}}]);
+    let world = World::adopted_with(&volumes).await.saying(&json!({
+        "snapback.dev/migration": "Reversible", "snapback.dev/migration-job": "down"
+    }));
+    world.cron_job("down", None);
+    world.policy(&json!({"mode": "Observe"}));
+    world.deploy("v2", false);
+    world.until("v2 is bad", |world| world.target().is_some_and(|target| target.phase == PhaseName::Held)).await;
+    let revision = world.revision();
+    let refuse = |reason: &'static str, words: &'static str| {
+        let world = &world;
+        async move {
+            let name = reason.to_lowercase();
+            let before = world.api.calls().len();
+            ask(world, &name, &json!({}));
+            let status = ended(world, &name).await;
+            assert_eq!((status.phase, status.reason.as_str()), (Some(RollbackPhase::Failed), reason));
+            for part in [words, "nothing was changed", "create a new Rollback"] {
+                assert!(status.message.contains(part), "{part:?} is not in {:?}", status.message);
+            }
+            assert!(status.timeline.undo_requested_at.is_none() && status.migration.is_none(), "{status:?}");
+            assert!(status.conditions.iter().any(|one| one.type_ == "Stalled" && one.status == "True"), "{status:?}");
+            let calls = world.api.calls().split_off(before);
+            let changes = |call: &&Call| is_write(call) && ["deployments", "jobs"].contains(&call.resource.as_str());
+            assert_eq!(calls.iter().filter(changes).filter(|call| !call.dry_run).count(), 0, "{reason}");
+        }
+    };
+    world.api.delete("v1", "configmaps", NAMESPACE, "settings-v1");
+    refuse("ReferenceMissing", "ConfigMap settings-v1").await;
+    world.config_map("settings-v1");
+    let dry_run = |call: &Call| call.dry_run && call.resource == "deployments";
+    world.api.fault(dry_run, Fault::Status(403));
+    refuse("UndoWouldBeRefused", "an injected fault").await;
+    world.api.delete("batch/v1", "cronjobs", NAMESPACE, "down");
+    refuse("MigrationJobNotReady", "no CronJob or Job down").await;
+    let told = world.api.objects("events", NAMESPACE);
+    assert!(told.iter().any(|event| event["reason"] == "RollbackFailed"), "no Event");
+    assert_eq!((world.image().as_str(), world.revision()), ("shop/checkout:v2", revision));
+    world.cron_job("down", None);
+    ask(&world, "again", &json!({}));
+    assert_eq!(ended(&world, "again").await.phase, Some(RollbackPhase::Succeeded));
+    assert_eq!(world.image(), "shop/checkout:v1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_possible_when_it_was_asked_is_looked_at_again_when_it_is_approved() {
+    let world = World::adopted_with(&json!([{"name": "settings", "configMap": {"name": "settings-v1"}}])).await;
+    world.policy(&json!({"mode": "Observe"}));
+    world.deploy("v2", false);
+    world.until("v2 is bad", |world| world.target().is_some_and(|target| target.phase == PhaseName::Held)).await;
+    ask(&world, "by-hand", &json!({"requireApproval": true}));
+    let phase = |world: &World| status_of(world, "by-hand").and_then(|status| status.phase);
+    world.until("the question", |world| phase(world) == Some(RollbackPhase::AwaitingApproval)).await;
+    world.api.delete("v1", "configmaps", NAMESPACE, "settings-v1");
+    ask(&world, "by-hand", &json!({"requireApproval": true, "approval": {"decision": "Approved", "by": "eve"}}));
+    let status = ended(&world, "by-hand").await;
+    assert_eq!((status.phase, status.reason.as_str()), (Some(RollbackPhase::Failed), "ReferenceMissing"));
+    assert!(status.timeline.approved_at.is_some() && status.timeline.undo_requested_at.is_none(), "{status:?}");
+    assert_eq!(world.image(), "shop/checkout:v2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_that_found_no_workload_are_not_kept_for_ever_either() {
     let mut world = World::without_operator();
     world.start();

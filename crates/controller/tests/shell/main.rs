@@ -11,6 +11,7 @@ mod history;
 mod jobs;
 mod others;
 mod probes;
+mod readiness;
 mod returns;
 mod windows;
 mod world;

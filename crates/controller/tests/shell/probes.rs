@@ -26,6 +26,13 @@ async fn undone_while_pods_answer(code: StatusCode) -> (World, Rollback, Value, 
 
     let world = World::adopted().await;
     world.policy(&json!({"rollback": {"deadline": "2m", "verify": {"duration": "1s", "http": http}}}));
+    let is_known = |world: &World| {
+        let policy = world.policy_now().unwrap();
+        policy.status.unwrap().observed_generation == policy.metadata.generation
+    };
+    world.until("the probes known", is_known).await;
+    // Once before: would it work?
+    assert!(asked.swap(0, Ordering::Relaxed) > 0);
     world.deploy("v2", false);
     let ended = world.until("the end", |world| {
         let status = world.rollbacks().into_iter().next().and_then(|rollback| rollback.status);

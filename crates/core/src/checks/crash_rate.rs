@@ -11,10 +11,10 @@ use crate::workload::PodFacts;
 /// Breached when the failing share of the new pods is over `max` and it is more than one pod's bad luck: at least two
 /// pods, or every new pod. When the old pods fail just as much, it is not the release.
 pub(super) fn evaluate(check: &Check, max: f64, measured: &Measured<'_>) -> CheckResult {
-    let (pods, failing) = count(measured.workload.pods_of(measured.revision));
-    let (old_pods, old_failing) = count(measured.workload.pods_not_of(measured.revision));
-    let old_share = share(old_failing.len(), old_pods);
-    let value = share(failing.len(), pods);
+    let Failing { pods: failing, of: pods } = Failing::among(measured.workload.pods_of(measured.revision));
+    let Failing { pods: old_failing, of: old_pods } = Failing::among(measured.workload.pods_not_of(measured.revision));
+    let old_share = Failing::share(old_failing.len(), old_pods);
+    let value = Failing::share(failing.len(), pods);
     let over = value.is_some_and(|value| value > max);
     let luck = failing.len() < 2 && failing.len() < pods;
 
@@ -53,15 +53,27 @@ pub(super) fn evaluate(check: &Check, max: f64, measured: &Measured<'_>) -> Chec
     }
 }
 
-fn count<'a>(pods: impl Iterator<Item = &'a PodFacts>) -> (usize, Vec<&'a PodFacts>) {
-    let pods: Vec<&PodFacts> = pods.filter(|pod| !pod.leaving).collect();
-    let failing = pods.iter().copied().filter(|pod| pod.failure.is_some()).collect();
-    (pods.len(), failing)
+/// Those of some pods that fail. What leaves is no evidence.
+pub(crate) struct Failing<'a> {
+    /// They.
+    pub(crate) pods: Vec<&'a PodFacts>,
+    /// How many pods there are.
+    pub(crate) of: usize,
 }
 
-fn share(part: usize, whole: usize) -> Option<f64> {
-    #[allow(clippy::cast_precision_loss, reason = "numbers of pods")]
-    (whole > 0).then(|| part as f64 / whole as f64)
+impl<'a> Failing<'a> {
+    /// Counts them.
+    pub(crate) fn among(pods: impl Iterator<Item = &'a PodFacts>) -> Self {
+        let all: Vec<&PodFacts> = pods.filter(|pod| !pod.leaving).collect();
+        let of = all.len();
+        Self { pods: all.into_iter().filter(|pod| pod.failure.is_some()).collect(), of }
+    }
+
+    /// A part of the whole, from 0 to 1; `None` of nothing.
+    pub(crate) fn share(part: usize, whole: usize) -> Option<f64> {
+        #[allow(clippy::cast_precision_loss, reason = "numbers of pods")]
+        (whole > 0).then(|| part as f64 / whole as f64)
+    }
 }
 
 fn describe(failing: &[&PodFacts], pods: usize) -> String {

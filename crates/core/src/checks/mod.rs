@@ -13,6 +13,7 @@ mod sequential;
 mod span;
 mod traffic;
 
+pub(crate) use crash_rate::Failing;
 pub use result::{CheckResult, Odds, Unit, Verdict, Why, format_value};
 pub use sequential::weight;
 pub use span::TOLERANCE;

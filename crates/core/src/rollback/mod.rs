@@ -11,6 +11,7 @@
 
 mod choice;
 mod jobs;
+mod preflight;
 mod probe;
 mod step;
 mod surge;
@@ -22,6 +23,7 @@ pub use jobs::{
     JobLooks, JobRun, MIGRATION_FAILED, PlannedJob, PlannedJobs, after_the_end, helm_record, job_created, job_refused,
     with_jobs,
 };
+pub use preflight::{cannot_work, is_to_be_looked_through};
 pub use probe::{Answer, LONGEST_PATH, Probe, Reply, Scheme, asked, is_path, judge_answers};
 pub use step::{Act, Step, WHO, handed_back, step, surge_restored, undo_accepted, undo_refused};
 pub use surge::{RAISED, RollingUpdate, amount_from_text, amount_to_text};

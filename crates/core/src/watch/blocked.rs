@@ -9,7 +9,7 @@ use crate::readiness::Readiness;
 /// Nothing is changed, a person is told exactly why, and the next look decides anew. `before` is the phase before the
 /// decision: what is held already is not told again.
 pub fn blocked(decision: Decision, before: Phase, readiness: &Readiness) -> Decision {
-    held(decision, before, &readiness.reason, &readiness.message)
+    held(decision, before, readiness.reason, &readiness.message)
 }
 
 /// Carries a permission out: an order that may not be placed without a person asks one, one that may not be placed at

@@ -8,6 +8,7 @@ use crate::checks::{CheckResult, Verdict, Why};
 use crate::notice::{Notice, Reason};
 use crate::permission::windows;
 use crate::policy::{Analysis, Mode, Policy, Severity};
+use crate::readiness::known_good_fails;
 use crate::rollback;
 use crate::workload::{Kind, MIGRATION, MIGRATION_JOB, MODE, Migration, Said, Workload, rolled_out};
 
@@ -281,6 +282,10 @@ fn on_cause(
         let object = workload.kind.revisions();
         let message = format!("{story}. The known good revision {} has no {object} and no copy any more", good.name());
         return held(state, notices, "KnownGoodIsGone", message);
+    }
+    if let Some(fails) = known_good_fails(&good, workload) {
+        let message = format!("{} is bad ({story}), and {}", state.current.name(), fails.message);
+        return held(state, notices, fails.reason, message);
     }
 
     if rollout.returned.is_none() {

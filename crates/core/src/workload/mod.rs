@@ -56,6 +56,8 @@ pub struct Workload {
     pub available: i32,
     /// `status.replicas`.
     pub total: i32,
+    /// `spec.revisionHistoryLimit`: how many revisions Kubernetes keeps besides the live one.
+    pub revision_history_limit: i32,
     /// When Kubernetes says that the rollout exceeded its progress deadline: the condition's last update.
     pub progress_deadline_exceeded: Option<Timestamp>,
     /// Its revisions that there is an object of.
@@ -73,6 +75,9 @@ pub struct Workload {
     /// What its authors say by our annotations.
     pub said: Said,
 }
+
+/// How many revisions Kubernetes keeps where nobody says it.
+pub const DEFAULT_HISTORY: i32 = 10;
 
 /// A Helm release.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use snapback_core::policy::{
 };
 use snapback_core::rollback::{Order, PlannedJobs};
 use snapback_core::watch::RevisionRef;
-use snapback_core::workload::{Failure, Kind, PodFacts, Replacing, Revision, Said, Workload};
+use snapback_core::workload::{DEFAULT_HISTORY, Failure, Kind, PodFacts, Replacing, Revision, Said, Workload};
 
 /// Seconds since the start of the story.
 pub fn at(second: i64) -> Timestamp {
@@ -119,6 +119,7 @@ pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
         updated: 3,
         available: 3,
         total: 3,
+        revision_history_limit: DEFAULT_HISTORY,
         progress_deadline_exceeded: None,
         pods: pods.collect(),
         revisions,

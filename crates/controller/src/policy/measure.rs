@@ -1,0 +1,130 @@
+//! Measuring one target that is judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use snapback_api::v1alpha1::RollbackPolicy;
+use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate_all};
+use snapback_core::policy::{Policy, Rule, Severity};
+use snapback_core::watch::{RevisionRef, Target};
+use snapback_core::workload::{Kind, Workload};
+use snapback_prometheus::{ordinals_pattern, pods_pattern};
+
+use super::guard::Guarded;
+use super::judge::Look;
+use crate::sampler::{Samples, Wanted, WatchKey};
+
+/// The checks' results, and the queries that were asked; none while nothing is judged.
+pub(super) async fn measure(
+    look: &Look<'_>,
+    state: &Target,
+    now: Timestamp,
+) -> (Vec<CheckResult>, BTreeMap<String, String>) {
+    let Look { shared, policy, guarded, name, live, .. } = *look;
+    // What came back is not measured: it is undone.
+    let judged = state
+        .rollout
+        .as_ref()
+        .filter(|rollout| state.rollback.is_none() && !guarded.policy.suspend && rollout.returned.is_none());
+    let Some(rollout) = judged else {
+        shared.pod_watches.stop(&look.namespace(), &policy.name_any(), name);
+        shared.sampler.forget(&policy.uid().unwrap_or_default(), state.uid.as_str(), None);
+        return (Vec::new(), BTreeMap::new());
+    };
+    shared.pod_watches.start(&look.namespace(), &policy.name_any(), name, &live.selector);
+    let wanted = wanted(policy, guarded, name, state, &live.workload, rollout.started);
+    shared.sampler.forget(&wanted.key.watcher, state.uid.as_str(), Some(&wanted.key));
+    let samples = shared.sampler.sample(&wanted, now).await;
+    (results(&guarded.policy, state, &live.workload, &samples), samples.asked)
+}
+
+/// Whether a target looks bad at this time, decided or not: outside a critical limit twice in a row.
+pub(super) fn looks_bad(checks: &[CheckResult]) -> bool {
+    let critical = checks.iter().filter(|check| check.severity == Severity::Critical);
+    let mut outside = critical.filter(|check| matches!(check.why, Why::OutsideLimit | Why::CountingUp));
+    outside.any(|check| check.verdict == Verdict::Breached || check.in_a_row >= 2 || check.odds.is_some())
+}
+
+fn wanted(
+    policy: &RollbackPolicy,
+    guarded: &Guarded,
+    name: &str,
+    state: &Target,
+    workload: &Workload,
+    since: Timestamp,
+) -> Wanted {
+    let checks = &guarded.policy.checks;
+    let (new_sets, old_sets) = sets(workload, state.known_good.as_ref());
+    let queries = checks.iter().filter_map(|check| match &check.rule {
+        Rule::Query { promql, .. } => Some((check.name.clone(), promql.clone())),
+        _ => None,
+    });
+    Wanted {
+        key: WatchKey {
+            watcher: policy.uid().unwrap_or_default(),
+            revision: format!("{}/{}", state.uid, state.current.fingerprint),
+            since,
+        },
+        namespace: policy.namespace().unwrap_or_default(),
+        target: name.to_owned(),
+        source: policy.spec.metrics.as_ref().and_then(|metrics| metrics.source.clone()),
+        names: guarded.names.clone(),
+        all_pods: all_pods(workload, name),
+        new_sets,
+        old_sets,
+        since,
+        interval: guarded.policy.soak.interval,
+        before: guarded.policy.soak.looks(),
+        past: true,
+        requests: checks.iter().any(|check| matches!(check.rule, Rule::ErrorRate { .. } | Rule::TrafficDrop { .. })),
+        latencies: checks.iter().any(|check| matches!(check.rule, Rule::Latency { .. })),
+        queries: queries.collect(),
+    }
+}
+
+/// A pattern of all pods of a workload whose pods' names do not tell their revision.
+pub(crate) fn all_pods(workload: &Workload, name: &str) -> Option<String> {
+    match workload.kind {
+        Kind::Deployment => None,
+        Kind::StatefulSet => Some(ordinals_pattern(name)),
+        Kind::DaemonSet => Some(pods_pattern(&[name.to_owned()])),
+    }
+}
+
+/// The ReplicaSets of the live revision, and those of the others that have pods or had them when all was well. Where
+/// there are no ReplicaSets: the pods of the live revision.
+pub(crate) fn sets(workload: &Workload, known_good: Option<&RevisionRef>) -> (Vec<String>, Vec<String>) {
+    if workload.kind != Kind::Deployment {
+        let new: BTreeSet<String> = workload.pods_of(&workload.live).map(|pod| pod.name.clone()).collect();
+        return (new.into_iter().collect(), Vec::new());
+    }
+    let mut new = BTreeSet::new();
+    let mut old = BTreeSet::new();
+    for revision in &workload.revisions {
+        let is_good = known_good.is_some_and(|good| good.fingerprint == revision.fingerprint);
+        if revision.fingerprint == workload.live {
+            new.insert(revision.name.clone());
+        } else if is_good || revision.replicas > 0 || revision.desired > 0 {
+            old.insert(revision.name.clone());
+        }
+    }
+    (new.into_iter().collect(), old.into_iter().collect())
+}
+
+fn results(policy: &Policy, state: &Target, workload: &Workload, samples: &Samples) -> Vec<CheckResult> {
+    let Some(rollout) = &state.rollout else { return Vec::new() };
+    let measured = Measured {
+        revision: &state.current.fingerprint,
+        since: rollout.started,
+        completed: rollout.completed,
+        workload,
+        requests: &samples.requests,
+        latencies: &samples.latencies,
+        past: Some(&samples.past),
+        looks: policy.soak.looks(),
+        queries: &samples.queries,
+        minimum_requests: policy.minimum_requests,
+    };
+    evaluate_all(&policy.checks, policy.analysis, &measured)
+}
