@@ -11,6 +11,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
+{{- define "snapback.config" -}}
+{{- $config := .Values.config }}
+{{- if not $config.defaultSource }}{{ $config = omit $config "defaultSource" }}{{ end }}
+{{- $features := set (deepCopy ($config.features | default dict)) "secretsInConfigRestore" .Values.restore.secrets }}
+{{- toYaml (set (deepCopy $config) "features" $features) }}
+{{- end }}
 {{- define "snapback.rules" -}}
 # The policies are read; only their status is written.
 - apiGroups: [snapback.dev]
@@ -56,6 +62,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [list, create, delete]
+{{- end }}
+{{- if .Values.restore.secrets }}
+# What the known good revision's Secrets hold, and copies of them.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, create, delete]
 {{- end }}
 {{- if .Values.jobs.enabled }}
 # Jobs around an undo, made of templates that allow it.

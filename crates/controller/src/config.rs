@@ -32,6 +32,18 @@ pub struct OperatorConfig {
     /// Namespaces that are watched; empty means all.
     #[serde(default)]
     pub watch_namespaces: Vec<String>,
+    /// What is off unless the administrator turns it on.
+    #[serde(default)]
+    pub features: FeaturesConfig,
+}
+
+/// What is off unless the administrator turns it on, since it needs further rights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FeaturesConfig {
+    /// Whether `rollback.config` of policies is about Secrets, too: they are then read, and with `Restore` copied.
+    #[serde(default)]
+    pub secrets_in_config_restore: bool,
 }
 
 /// How often we may act alone; beyond that a person is asked. What is absent has the default of [`Limits`].
@@ -156,6 +168,7 @@ impl Default for OperatorConfig {
             limits: LimitsConfig::default(),
             history: HistoryConfig::default(),
             watch_namespaces: Vec::new(),
+            features: FeaturesConfig::default(),
         }
     }
 }
@@ -240,6 +253,17 @@ mod tests {
             let error = OperatorConfig::parse(&format!("{HEAD}history: {text}\n")).unwrap_err();
             assert!(error.starts_with(key), "{error}");
         }
+    }
+
+    #[test]
+    fn secrets_are_left_alone_unless_the_feature_is_on() {
+        let on =
+            |text: &str| OperatorConfig::parse(&format!("{HEAD}{text}")).unwrap().features.secrets_in_config_restore;
+        assert!(!on("") && !on("features: {}\n") && on("features: {secretsInConfigRestore: true}\n"));
+        let error = OperatorConfig::parse(&format!("{HEAD}features: {{secretsInRestore: true}}\n")).unwrap_err();
+        assert!(error.starts_with("features: unknown field `secretsInRestore`"), "{error}");
+        let error = OperatorConfig::parse(&format!("{HEAD}features: {{secretsInConfigRestore: 1}}\n")).unwrap_err();
+        assert!(error.starts_with("features.secretsInConfigRestore: "), "{error}");
     }
 
     #[test]

@@ -11,8 +11,10 @@ use snapback_api::v1alpha1::Rollback;
 use snapback_core::history::History;
 use snapback_core::ids::WorkloadUid;
 use snapback_core::permission::{Limits, Past};
+use snapback_core::policy::ConfigMode;
 
 use crate::announce::Announcer;
+use crate::config::FeaturesConfig;
 use crate::lists::Lists;
 use crate::pod_watch::PodWatches;
 use crate::policy::Retries;
@@ -20,6 +22,7 @@ use crate::rollback::probe::Prober;
 use crate::sampler::Sampler;
 use crate::telemetry::Metrics;
 use crate::watched::Watched;
+use crate::workload::ConfigRules;
 
 /// The clock. Injected, so that tests can hold it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -48,6 +51,8 @@ pub struct Context {
     pub limits: Limits,
     /// How long records are kept.
     pub history: History,
+    /// What the administrator turned on.
+    pub features: FeaturesConfig,
     /// Targets that look bad now.
     pub bad_now: BadNow,
     /// When what stands in the way of a rollback was last looked at.
@@ -67,6 +72,11 @@ impl Context {
 }
 
 impl Context {
+    /// What becomes of the configuration under a policy: what that wants, as far as the administrator allows it.
+    pub fn config_rules(&self, mode: ConfigMode) -> ConfigRules {
+        ConfigRules { mode, secrets: self.features.secrets_in_config_restore }
+    }
+
     /// What policies decided within the longest time that anybody asks about. What people undo by hand neither uses up nor
     /// brakes what may be done without them.
     pub fn past(&self) -> Vec<Past> {

@@ -28,6 +28,26 @@ pub enum Error {
     /// A write had no answer in time.
     #[error("{0}: no answer in time")]
     Timeout(&'static str),
+    /// A request about a Secret failed. Why is not kept, since it might quote what is in the Secret.
+    #[error("{what}: {}", unquoted(*code))]
+    Secret {
+        /// What was asked for.
+        what: &'static str,
+        /// HTTP's code of the answer, if there was one.
+        code: Option<u16>,
+    },
+    /// Another object has the name of a copy.
+    #[error("{0} is there and is no copy of ours; delete it")]
+    Taken(String),
+}
+
+fn unquoted(code: Option<u16>) -> String {
+    match code {
+        Some(code) => {
+            format!("the API server answered {code}; its words are not shown, since they may quote the Secret")
+        }
+        None => "the request failed; why is not shown, since that may quote the Secret".to_owned(),
+    }
 }
 
 impl Error {
@@ -39,6 +59,17 @@ impl Error {
         }
     }
 
+    /// The same without any words of the API server's or of a parser, if it is about a Secret.
+    pub(crate) fn unquoted(self) -> Self {
+        match self {
+            Self::Write { what, source } => {
+                let code = if let kube::Error::Api(status) = &*source { Some(status.code) } else { None };
+                Self::Secret { what, code }
+            }
+            other => other,
+        }
+    }
+
     /// One word, for metrics and logs.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -46,6 +77,8 @@ impl Error {
             Self::Write { .. } => "Write",
             Self::Conflict(_) => "Conflict",
             Self::Timeout(_) => "Timeout",
+            Self::Secret { .. } => "Secret",
+            Self::Taken(_) => "Taken",
         }
     }
 
@@ -53,7 +86,7 @@ impl Error {
     pub fn retry_after(&self, failures: u32) -> Duration {
         match self {
             Self::Conflict(_) => Duration::from_secs(1),
-            Self::Observe(_) | Self::Write { .. } | Self::Timeout(_) => {
+            Self::Observe(_) | Self::Write { .. } | Self::Timeout(_) | Self::Secret { .. } | Self::Taken(_) => {
                 Duration::from_secs(1 << failures.clamp(1, 8)).min(Duration::from_mins(5))
             }
         }
@@ -90,11 +123,26 @@ fn of_kube<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a kube::Error> {
 mod tests {
     use kube::core::Status;
 
-    use super::{Error, report};
+    use super::*;
 
     #[test]
     fn of_the_api_servers_answer_its_words_are_told_and_no_more() {
         let refused = kube::Error::Api(Box::new(Status::failure("exceeded quota", "Forbidden").with_code(403)));
         assert_eq!(report(&Error::write("the copy", refused)), "the copy: exceeded quota");
+    }
+
+    #[test]
+    fn an_error_about_a_secret_quotes_nothing() {
+        let words = "admission webhook denied the request: data.password is s3cr3t";
+        let refused = kube::Error::Api(Box::new(kube::core::Status::failure(words, "Forbidden").with_code(403)));
+        let error = Error::write("the copy of a Secret", refused).unquoted();
+        let told = report(&error);
+        assert!(told.contains("the copy of a Secret: the API server answered 403"), "{told}");
+        let parser = serde_json::from_str::<u8>("\"s3cr3t\"").unwrap_err();
+        assert!(parser.to_string().contains("s3cr3t"), "a parser quotes");
+        let broken = Error::write("a Secret", kube::Error::SerdeError(parser)).unquoted();
+        for error in [error, broken] {
+            assert!(!format!("{} {error:?}", report(&error)).contains("s3cr3t"), "{error:?}");
+        }
     }
 }

@@ -105,6 +105,7 @@ pub async fn run(
         limits: options.config.limits.limits().map_err(RunError::Config)?,
         history: options.config.history().map_err(RunError::Config)?,
         retries: crate::policy::Retries::default(),
+        features: options.config.features,
         bad_now: BadNow::default(),
         records: rollback_store.clone(),
         failures: Failures::default(),

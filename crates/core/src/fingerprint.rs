@@ -2,7 +2,8 @@
 //!
 //! A revision is what a template says, not the number that Kubernetes gives it: an undo renumbers. Keys that change
 //! without a change of what runs (the ReplicaSet's hash label, `kubectl rollout restart`) are left out, so a restart is
-//! the same revision. So is one whose ConfigMaps are named by their copies ([`crate::configuration`]): it says the same.
+//! the same revision. So is one whose ConfigMaps and Secrets are named by their copies ([`crate::configuration`]): it
+//! says the same.
 
 use std::fmt;
 
@@ -29,7 +30,7 @@ impl Fingerprint {
     /// The fingerprint of a pod template as raw JSON (`spec.template`).
     pub fn of_template(template: &Value) -> Self {
         let mut canonical = String::new();
-        let template = renamed(&without_volatile(template), |name| Some(original(name).to_owned()));
+        let template = renamed(&without_volatile(template), |_, name| Some(original(name).to_owned()));
         write_canonical(&template, &mut canonical);
         let digest = Sha256::digest(canonical.as_bytes());
         Self(digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect())

@@ -31,6 +31,8 @@ pub enum Reason {
     Inconclusive,
     /// A revision that was rolled back is live again.
     RevisionReturned,
+    /// What the known good revision runs with is not what it was judged with.
+    ConfigDrifted,
     /// A newer revision replaced the one that was judged.
     RolloutSuperseded,
     /// A check left its limit for good.
@@ -73,6 +75,7 @@ impl Reason {
             Self::SoakPassed => "SoakPassed",
             Self::Inconclusive => "Inconclusive",
             Self::RevisionReturned => "RevisionReturned",
+            Self::ConfigDrifted => "ConfigDrifted",
             Self::RolloutSuperseded => "RolloutSuperseded",
             Self::CheckBreached => "CheckBreached",
             Self::RollbackDecided => "RollbackDecided",
@@ -98,6 +101,7 @@ impl Reason {
             Self::RevisionReturned
                 | Self::Inconclusive
                 | Self::Contended
+                | Self::ConfigDrifted
                 | Self::CheckBreached
                 | Self::RollbackDecided
                 | Self::Held

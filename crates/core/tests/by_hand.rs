@@ -3,7 +3,7 @@
 
 mod support;
 
-use snapback_core::configuration::Configured;
+use snapback_core::configuration::{ConfigKind, Configured};
 use snapback_core::rollback::{Choice, Remembered, choose};
 use snapback_core::watch::{Quarantined, RevisionRef};
 use snapback_core::workload::{Migration, Said, Workload};
@@ -42,7 +42,13 @@ fn what_a_policy_knows_as_good_comes_first() {
 
 #[test]
 fn the_copies_of_the_known_good_revision_are_used_whatever_way_it_was_named() {
-    let config = Some(vec![Configured { name: "settings".into(), digest: "d".into(), copy: "c".into() }]);
+    let config = Some(vec![Configured {
+        kind: ConfigKind::ConfigMap,
+        name: "settings".into(),
+        digest: "d".into(),
+        copy: "c".into(),
+        lost: false,
+    }]);
     let kept = RevisionRef { snapshot: "copy".into(), config, ..reference("v1") };
     let remembered = Remembered { known_good: Some(kept.clone()), ..Remembered::default() };
     for number in [None, Some(1)] {

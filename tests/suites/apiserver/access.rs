@@ -305,3 +305,33 @@ pub(crate) fn printed_command(bed: &Bed) -> Result<()> {
     ensure!(by.as_deref() == Some(ADA), "the record names {by:?}");
     Ok(())
 }
+
+/// With its own values the chart gives no right to Secrets; with `restore.secrets` those that keeping copies takes.
+pub(crate) fn secrets(bed: &Bed) -> Result<()> {
+    let verbs = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+    let namespace = bed.namespace("access-secrets")?;
+    for (name, value, granted) in
+        [("plain", "false", &[][..]), ("keeping", "true", &["get", "list", "create", "delete"])]
+    {
+        let objects = crate::manifests::chart_objects(bed, &[&format!("--set=restore.secrets={value}")])?;
+        let feature = format!("secretsInConfigRestore: {value}");
+        ensure!(objects.contains(&feature), "restore.secrets does not set the feature: no {feature}");
+        // The rules alone, for a user of this test's own.
+        let mut roles = objects.split("\n---\n").filter(|object| object.contains("\nkind: ClusterRole\n"));
+        let role =
+            roles.find(|role| role.contains("\n  name: snapback\n")).context("no ClusterRole of the operator")?;
+        bed.tools.apply(&role.replace("\n  name: snapback\n", &format!("\n  name: access-secrets-{name}\n")))?;
+        let user = format!("{name}@example.com");
+        bind(bed, &namespace, &format!("access-secrets-{name}"), &user)?;
+        let may = |verb: &str, what: &str| {
+            bed.tools.kubectl(&["-n", &namespace, "--as", &user, "auth", "can-i", verb, what]).is_ok()
+        };
+        eventually("the role", || if may("get", "configmaps") { Ok(()) } else { bail!("{user} may not") })?;
+        let found: Vec<&str> = verbs.into_iter().filter(|verb| may(verb, "secrets")).collect();
+        ensure!(
+            found.iter().all(|verb| granted.contains(verb)) && found.len() == granted.len(),
+            "{name} may {found:?}"
+        );
+    }
+    Ok(())
+}

@@ -26,6 +26,7 @@ kind: OperatorConfig
 defaultSource: main
 sources: [{name: main, url: \"http://127.0.0.1:9\", timeout: 1s}, {name: numbers, url: \"NUMBERS\"}]
 limits: {perCluster: 1000, fleetBrake: {targets: 1000}}
+features: {secretsInConfigRestore: true}
 ";
 
 async fn client_as(kubeconfig: &Path, user: &str) -> Result<Client> {
@@ -67,6 +68,7 @@ impl Bed {
                 "--namespace=snapback-system",
                 "--create-namespace",
                 "--set=restore.configMaps=true",
+                "--set=restore.secrets=true",
                 "--set=jobs.enabled=true",
             ])?;
             // The pod would be simulated, and the operator runs here.

@@ -58,6 +58,7 @@ fn works(bed: &Bed, block: &Block) -> Result<()> {
         || block.text.contains("kind: CronJob")
         || block.text.contains("kind: Rollback")
         || block.text.contains("kind: RoleBinding")
+        || block.text.contains("kind: ClusterRole")
         || block.text.contains("kind: NetworkPolicy")
     {
         return dry_run(bed, &block.text);

@@ -172,43 +172,60 @@ impl std::fmt::Display for Cell<'_> {
     }
 }
 
-/// A healthy one that reads a ConfigMap.
+/// A healthy one that reads a ConfigMap and a Secret.
 const CONFIGURED: &str = r"
     metadata: {labels: {app: checkout}}
     spec:
       containers:
       - name: app
         image: shop/checkout:v1
-        envFrom: [{configMapRef: {name: settings}}]
-        volumeMounts: [{name: settings, mountPath: /settings}]
-      volumes: [{name: settings, configMap: {name: settings}}]";
+        envFrom: [{configMapRef: {name: settings}}, {secretRef: {name: creds}}]
+        volumeMounts: [{name: settings, mountPath: /settings}, {name: creds, mountPath: /creds}]
+      volumes: [{name: settings, configMap: {name: settings}}, {name: creds, secret: {secretName: creds}}]";
+
+/// What is in the Secret: before, and in base64, as it is stored.
+const SESAME: [&str; 2] = ["opensesame", "b3BlbnNlc2FtZQ=="];
 
 /// The configuration of the good revision comes back by a copy, and the next apply names the original again.
 pub(crate) fn restored(bed: &Bed, tool: Tool) -> Result<()> {
     let cell = Cell::new(bed, "Deployment", tool, "config")?;
-    let set = |content: &str| {
+    let set = |content: &str, password: &str| {
         bed.tools.apply(&format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings, namespace: {}}}\ndata: {{mode: {content}}}\n",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings, namespace: {0}}}\ndata: {{mode: {content}}}\n---\n\
+             apiVersion: v1\nkind: Secret\nmetadata: {{name: creds, namespace: {0}}}\ntype: example.com/password\n\
+             stringData: {{password: {password}}}\n",
             cell.namespace
         ))
     };
-    set("one")?;
+    set("one", SESAME[0])?;
     cell.adopted(CONFIGURED, "{verify: {duration: 1s}, config: Restore}")?;
     bed.until(&cell.namespace, "checkout", "adopted with its configuration", |policy| {
         let targets = policy.status.iter().flat_map(|status| &status.targets);
         let mut kept = targets.filter_map(|target| target.known_good.as_ref()?.config.as_ref());
-        kept.any(|config| config.iter().any(|one| one.name == "settings" && !one.copy.is_empty()))
+        kept.any(|config| config.len() == 2 && config.iter().all(|one| !one.copy.is_empty()))
     })?;
-    set("two")?;
+    set("two", "changedsesame")?;
     let bad = CONFIGURED.replace("{app: checkout}", "{app: checkout, simulated: crash-loop}").replace(":v1", ":v2");
     cell.apply(&bad)?;
     bed.undone(&cell.namespace, "checkout")?;
-    let copy = cell.live()?["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"].clone();
-    let copy = copy.as_str().context("no volume")?;
-    ensure!(copy.starts_with("settings-snapback-"), "{cell}: {copy}");
-    let held = ["-n", &cell.namespace, "get", "configmap", copy, "-o", "jsonpath={.data.mode} {.immutable}"];
-    ensure!(bed.tools.kubectl(&held)? == "one true", "{cell}: the copy holds something else");
-    cell.is_exactly("after the undo", &CONFIGURED.replace("{name: settings}", &format!("{{name: {copy}}}")))?;
+    let volumes = cell.live()?["spec"]["template"]["spec"]["volumes"].clone();
+    let settings = volumes[0]["configMap"]["name"].as_str().context("no ConfigMap")?;
+    let creds = volumes[1]["secret"]["secretName"].as_str().context("no Secret")?;
+    ensure!(settings.starts_with("settings-snapback-") && creds.starts_with("creds-snapback-"), "{tool:?}: {volumes}");
+    let held = |what: &str, name: &str, path: &str| {
+        bed.tools.kubectl(&["-n", &cell.namespace, "get", what, name, "-o", &format!("jsonpath={path}")])
+    };
+    ensure!(held("configmap", settings, "{.data.mode} {.immutable}")? == "one true", "{tool:?}: another ConfigMap");
+    let secret = held("secret", creds, "{.data.password} {.type} {.immutable}")?;
+    ensure!(secret == format!("{} example.com/password true", SESAME[1]), "{tool:?}: another Secret");
+    let expected = CONFIGURED.replace("name: settings}}", &format!("name: {settings}}}}}"));
+    let expected = expected.replace("secretRef: {name: creds}", &format!("secretRef: {{name: {creds}}}"));
+    cell.is_exactly("after the undo", &expected.replace("secretName: creds", &format!("secretName: {creds}")))?;
+    // Who reads what we write does not learn what is in a Secret.
+    let kinds = "rollbackpolicies,rollbacks,events,controllerrevisions,configmaps,deployments";
+    let written = bed.tools.kubectl(&["-n", &cell.namespace, "get", kinds, "-o", "json"])?;
+    ensure!(written.contains("Secret creds"), "{tool:?}: it is not told");
+    ensure!(!SESAME.iter().any(|content| written.contains(content)), "{tool:?}: the Secret's content was written");
     cell.nothing_of_ours("after the undo")?;
     if tool == Tool::Helm3 {
         cell.helm(&["rollback", "checkout"])?;

@@ -25,7 +25,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 63] = [
+const TESTS: [Test; 64] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -40,6 +40,7 @@ const TESTS: [Test; 63] = [
     ("each_role_may_do_its_part_and_no_more", access::roles),
     ("the_built_in_roles_hold_ours", access::aggregated),
     ("the_printed_command_approves", access::printed_command),
+    ("secrets_are_the_operators_only_where_that_is_allowed", access::secrets),
     ("the_kinds_are_established_and_structural", kinds::established),
     ("every_field_is_explained", kinds::explained),
     ("get_tells_the_story_in_80_columns", kinds::columns),

@@ -22,6 +22,7 @@ pub(crate) fn chart(bed: &Bed) -> Result<()> {
         &[][..],
         &[SOURCES],
         &["--set=jobs.enabled=true"],
+        &["--set=restore.secrets=true"],
         &[SOURCES, "--set=secretMounts={prometheus}", "--set=priorityClassName=system-cluster-critical"],
     ] {
         let objects = chart_objects(bed, more)?;

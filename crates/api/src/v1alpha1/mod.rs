@@ -17,7 +17,7 @@ pub use check::{
 };
 pub use jobs::{HelmSpec, JobStatus, RollbackJobs};
 pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMetric};
-pub use observed::{CheckStatus, ConfigStatus, RevisionStatus, VerdictName};
+pub use observed::{CheckStatus, ConfigKindName, ConfigStatus, RevisionStatus, VerdictName};
 pub use ordered::Ordered;
 pub use policy::{
     AnalysisSpec, ConfigModeName, LabelSelectorSpec, MethodName, ModeName, OnInconclusiveName, OnNoDataName,

@@ -31,25 +31,42 @@ pub struct RevisionStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
     pub snapshot: String,
-    /// The ConfigMaps that it ran with when it became known good. Absent: not looked at.
+    /// The ConfigMaps that it ran with when it became known good, and the Secrets where the administrator allows that.
+    /// Absent: not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 32))]
     pub config: Option<Vec<ConfigStatus>>,
 }
 
-/// A ConfigMap that a revision ran with.
+/// A ConfigMap or Secret that a revision ran with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ConfigStatus {
+    /// Its kind. Default: ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ConfigKindName>,
     /// Its name.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// Digest of its content.
+    /// Digest of its content. Of a Secret: of its UID and resource version, so that nothing about the content can be found
+    /// out by it.
     #[schemars(length(max = 64))]
     pub digest: String,
-    /// The ConfigMap that keeps a copy of the content.
+    /// The object of the same kind that keeps a copy of the content.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
     pub copy: String,
+    /// Its content changed before a copy was made: there is nothing left to copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<bool>,
+}
+
+/// The kind of an object that holds configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConfigKindName {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
 }
 
 /// The verdict of a check.

@@ -263,8 +263,9 @@ pub struct RollbackRulesSpec {
     /// all at once. Needs room for twice the pods. For Deployments only. Default: Normal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<SpeedName>,
-    /// What becomes of the ConfigMaps that the good revision ran with: Ignore, Warn (that they changed is told), Restore
-    /// (their content comes back, by copies that the good revision's pods read). Default: Warn.
+    /// What becomes of the ConfigMaps that the good revision ran with, and of the Secrets where the administrator allows
+    /// that: Ignore, Warn (that they changed is told), Restore (their content comes back, by copies that the good revision's
+    /// pods read). Default: Warn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigModeName>,
     /// Time for the good revision's pods to be back before a person is called. Default: 10m.
@@ -291,8 +292,9 @@ pub struct RollbackRulesSpec {
     pub helm: Option<HelmSpec>,
 }
 
-/// What becomes of the ConfigMaps that the good revision ran with: Ignore, Warn (that they changed is told), Restore
-/// (their content comes back, by copies that the good revision's pods read). Default: Warn.
+/// What becomes of the ConfigMaps that the good revision ran with, and of the Secrets where the administrator allows
+/// that: Ignore, Warn (that they changed is told), Restore (their content comes back, by copies that the good revision's
+/// pods read). Default: Warn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConfigModeName {
     /// They are not looked at.

@@ -16,7 +16,8 @@ pub struct RollbackPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling and Stalled as kstatus defines them; Accepted (the spec can be understood), Enforced (no
-    /// older policy has the same target) and RollbackReady (there is somewhere to go back to, and it would work).
+    /// older policy has the same target), RollbackReady (there is somewhere to go back to) and, only where it is so,
+    /// ConfigDrifted (a known good revision reads what it was not judged with).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
@@ -104,6 +105,11 @@ pub struct TargetStatus {
     /// Whether a rollback would work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<ReadinessStatus>,
+    /// What the known good revision reads that changed while it runs, such as "ConfigMap settings". Looked at when the target
+    /// is looked at and at rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 263)))]
+    pub drifted: Vec<String>,
     /// The rollout that is judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,

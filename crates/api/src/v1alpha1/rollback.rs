@@ -68,7 +68,8 @@ pub struct RollbackSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub approval_timeout: Option<String>,
-    /// What becomes of the ConfigMaps that the good revision ran with. Absent: Ignore.
+    /// What becomes of the ConfigMaps that the good revision ran with, and of the Secrets where the administrator allows
+    /// that. Absent: Ignore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigModeName>,
     /// How quickly the undo goes.

@@ -57,7 +57,8 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub original_max_surge: Option<String>,
-    /// ConfigMaps of the good revision that have changed since it was known good. Absent: none has, or it was not looked.
+    /// What of the good revision's configuration has changed since it was known good, such as "ConfigMap settings". Absent:
+    /// nothing has, or it was not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<RestorationStatus>,
     /// Stuck pods that were deleted after the undo, so that the good revision's could come.
@@ -102,13 +103,13 @@ pub struct ResolvedStatus {
 /// What became of the good revision's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 pub struct RestorationStatus {
-    /// ConfigMaps whose content of then is read, from copies.
+    /// Of these the content of then is read, from copies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 253)))]
+    #[schemars(length(max = 32), inner(length(max = 263)))]
     pub restored: Vec<String>,
-    /// ConfigMaps whose present content is read.
+    /// Of these the present content is read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 253)))]
+    #[schemars(length(max = 32), inner(length(max = 263)))]
     pub drifted: Vec<String>,
 }
 

@@ -8,7 +8,6 @@ use snapback_api::conditions::cut;
 use snapback_api::v1alpha1::{ReadinessStatus, TargetStatus};
 use snapback_core::jobs::Purpose;
 use snapback_core::ownership::residue;
-use snapback_core::policy::ConfigMode;
 use snapback_core::readiness::{Data, Readiness, history_is_too_short, known_good_fails};
 use snapback_core::rollback::{asked, judge_answers};
 use snapback_core::watch::{Decision, RevisionRef};
@@ -48,9 +47,7 @@ pub(super) async fn readiness(look: &Look<'_>, decision: &Decision, not_kept: &N
 
     let fails = known_good_fails(good, workload);
     let history = history_is_too_short(good, workload, not_kept.copy.as_deref());
-    let is_restored = look.guarded.policy.rollback.config == ConfigMode::Restore;
-    let config = not_kept.config.as_deref().filter(|_| is_restored);
-    let config = config.map(|why| Readiness::configuration_is_not_kept(good, why));
+    let config = not_kept.config.clone();
     let blind = data.obstacle(before.map(|before| (before.reason.as_str(), before.message.as_str())));
 
     let free = [fails, history, config, blind].into_iter().flatten().next();
@@ -87,7 +84,7 @@ async fn ask(
     is_due: bool,
 ) -> Asked {
     let (client, namespace, said) = (&look.shared.client, look.namespace(), &look.live.workload.said);
-    let config = look.guarded.policy.rollback.config;
+    let config = look.rules();
     let found = preflight(client, &namespace, look.name, look.live, good, config, said.job_before_undo()).await;
     let still = before.and_then(|before| Readiness::still(&before.reason, &before.message));
     if is_due {

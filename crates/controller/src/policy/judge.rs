@@ -14,12 +14,12 @@ use super::checklist::{self, RETRY, Ready};
 use super::guard::Guarded;
 use super::measure::{looks_bad, measure};
 use super::order::{self, Ordered};
-use super::{freeze, quarantine, ready};
+use super::{configuration, freeze, quarantine, ready};
 use crate::context::Context;
 use crate::error::Error;
 use crate::sampler::Grid;
 use crate::status::{check_status, target_from_status, target_status};
-use crate::workload::Live;
+use crate::workload::{ConfigRules, Live};
 
 /// What came of one target.
 pub(super) struct Judged {
@@ -54,6 +54,11 @@ impl<'a> Look<'a> {
         self.policy.namespace().unwrap_or_default()
     }
 
+    /// What becomes of the configuration.
+    pub(super) fn rules(&self) -> ConfigRules {
+        self.shared.config_rules(self.guarded.policy.rollback.config)
+    }
+
     /// What was told of its readiness, if it was about this workload and by this spec.
     pub(super) fn readiness_before(&self) -> Option<&'a ReadinessStatus> {
         let status = self.policy.status.as_ref()?;
@@ -77,6 +82,8 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
     let (before, rollout) = (state.phase, state.rollout.clone());
     let mut decision = watch::decide(&guarded.policy, state, &live.workload, &checks, acting.as_ref(), now);
     let not_kept = ready::keep(&look, &mut decision.state).await;
+    let (drifted, notice) = configuration::drift(&look, &decision.state).await;
+    notices.extend(notice);
     let heard = data(&guarded.policy, rollout.as_ref(), &checks, now);
     let Ready { obstacle, told } = checklist::readiness(&look, &decision, &not_kept, heard).await;
     shared.retries.note(decision.state.uid.as_str(), &told, now);
@@ -100,6 +107,7 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
     };
     let checks = steady(known, &state, checks);
     let status = target_status((guarded.kind, name), &state, &guarded.policy, live.workload.generation, checks, told);
+    let status = TargetStatus { drifted, ..status };
     Ok(Judged { status: Some(status), uid: Some(state.uid.as_str().to_owned()), notices, next_look })
 }
 
@@ -155,7 +163,7 @@ fn when_next(
     now: Timestamp,
 ) -> Option<SignedDuration> {
     let rules = &look.guarded.policy;
-    let is_kept = |good: &RevisionRef| !good.snapshot.is_empty() && !ready::is_owed(good, rules.rollback.config);
+    let is_kept = |good: &RevisionRef| !good.snapshot.is_empty() && !configuration::is_owed(good, look.rules());
     let is_open = state.known_good.as_ref().is_some_and(|good| !is_kept(good)) || checklist::may_cease(told);
     let next = if is_open { Some(next.unwrap_or(RETRY).min(RETRY)) } else { next };
     let grid = started.map(|started| Grid::new(started, rules.soak.interval, 0, now).until_next());

@@ -12,6 +12,7 @@
 
 mod checklist;
 mod commit;
+mod configuration;
 mod freeze;
 mod guard;
 mod judge;
@@ -36,6 +37,7 @@ use snapback_core::workload::Kind;
 
 use crate::context::Context;
 use crate::error::{Error, report};
+use crate::status::revision_ref;
 use crate::workload::{Observed, observe};
 pub use checklist::Retries;
 use commit::Committed;
@@ -156,7 +158,7 @@ async fn one_target(
 }
 
 /// Whether nothing can have changed for this target: it is at rest, and the watch shows the very generation that the
-/// status speaks of. Such a target costs no request at all.
+/// status speaks of, with nothing owed to the known good revision. Such a target costs no request at all.
 fn is_settled(
     shared: &Context,
     policy: &RollbackPolicy,
@@ -166,7 +168,10 @@ fn is_settled(
 ) -> bool {
     let Some(known) = known else { return false };
     let seen = guarded.seen.get(name);
-    let is_kept = known.known_good.as_ref().is_none_or(|good| !good.snapshot.is_empty());
+    let rules = shared.config_rules(guarded.policy.rollback.config);
+    let is_kept = known.known_good.as_ref().map(revision_ref).is_none_or(|good| {
+        !good.snapshot.is_empty() && !configuration::is_owed(&good, rules) && !configuration::has_lost(&good, rules)
+    });
     let good = known.known_good.as_ref().map(|good| good.fingerprint.as_str());
     known.rollout.is_none()
         && known.rollback.is_none()

@@ -129,6 +129,18 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
         all.push(said("Ready", true, reason, &summary.message));
     }
 
+    if let Some(target) = found.targets.iter().find(|target| !target.drifted.is_empty()) {
+        let good = target.known_good.as_ref().map_or_else(String::new, |good| revision_ref(good).name());
+        let message = format!(
+            "{}: {} changed since {good} became known good, and its pods may read what is there now; put the old content \
+             back, or restart {} to make what is there now its configuration",
+            target.name,
+            target.drifted.join(", "),
+            target.name
+        );
+        all.push(said("ConfigDrifted", true, "Drifted", &message));
+    }
+
     let unready = |target: &&TargetStatus| target.readiness.as_ref().is_none_or(|readiness| !readiness.ready);
     match found.targets.iter().find(unready) {
         _ if found.targets.is_empty() => {

@@ -264,11 +264,12 @@ fn strategy(conditions: &mut Vec<Condition>, progress: &Progress, over: bool, ge
 fn configuration(conditions: &mut Vec<Condition>, progress: &Progress, generation: Option<i64>, now: Timestamp) {
     let Some(config) = progress.config.as_ref().filter(|config| **config != Restoration::default()) else { return };
     let (status, reason, message) = if config.drifted.is_empty() {
-        let message = "its pods read copies of what these ConfigMaps held when it was known good; mend them before the \
-                       next release";
+        let message =
+            "its pods read copies of what was in these when it was known good; mend them before the next release";
         (true, "CopiesUsed", format!("{}: {message}", config.restored.join(", ")))
     } else {
-        let message = "these ConfigMaps have changed since it was known good, and its pods read what they hold now";
+        let message = "these have changed since it was known good (a Secret without a copy: was written), and its pods read \
+                       what is there now";
         (false, "Drifted", format!("{}: {message}", config.drifted.join(", ")))
     };
     set(

@@ -111,7 +111,8 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
 
     let mut put_back = None;
     if let (Act::Undo, Some(live)) = (next.act, &live) {
-        put_back = workload::put_back(&ctx.client, &namespace, live, &order.to, order.config).await;
+        let rules = ctx.config_rules(order.config);
+        put_back = workload::put_back(&ctx.client, &namespace, live, &order.to, rules).await;
         next.progress.config = put_back.as_ref().map(|(_, config)| config.clone());
     }
 

@@ -21,7 +21,7 @@ pub(super) async fn look_through(
     };
     let (namespace, name) = (rollback.namespace().unwrap_or_default(), &rollback.spec.target.name);
     let job = order.jobs.migration.as_ref().map(|planned| planned.template.as_str());
-    let found = preflight(&ctx.client, &namespace, name, live, &order.to, order.config, job).await;
+    let found = preflight(&ctx.client, &namespace, name, live, &order.to, ctx.config_rules(order.config), job).await;
     match found.obstacle() {
         Some(found) => cannot_work(order, progress, next, &found, ctx.now()),
         None => next,

@@ -1,8 +1,8 @@
 //! Revisions.
 
 use snapback_api::conditions::cut;
-use snapback_api::v1alpha1::{ConfigStatus, RevisionStatus};
-use snapback_core::configuration::Configured;
+use snapback_api::v1alpha1::{ConfigKindName, ConfigStatus, RevisionStatus};
+use snapback_core::configuration::{ConfigKind, Configured};
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::ReplicaSetUid;
 use snapback_core::watch::RevisionRef;
@@ -32,9 +32,24 @@ pub(crate) fn revision_ref(status: &RevisionStatus) -> RevisionRef {
 }
 
 fn config_status(one: &Configured) -> ConfigStatus {
-    ConfigStatus { name: one.name.clone(), digest: one.digest.clone(), copy: one.copy.clone() }
+    ConfigStatus {
+        kind: (one.kind == ConfigKind::Secret).then_some(ConfigKindName::Secret),
+        name: one.name.clone(),
+        digest: one.digest.clone(),
+        copy: one.copy.clone(),
+        lost: one.lost.then_some(true),
+    }
 }
 
 fn configured(status: &ConfigStatus) -> Configured {
-    Configured { name: status.name.clone(), digest: status.digest.clone(), copy: status.copy.clone() }
+    Configured {
+        kind: match status.kind {
+            Some(ConfigKindName::Secret) => ConfigKind::Secret,
+            Some(ConfigKindName::ConfigMap) | None => ConfigKind::ConfigMap,
+        },
+        name: status.name.clone(),
+        digest: status.digest.clone(),
+        copy: status.copy.clone(),
+        lost: status.lost == Some(true),
+    }
 }

@@ -42,6 +42,7 @@ pub(crate) fn target_status(
         current: revision_status(&target.current),
         known_good: target.known_good.as_ref().map(revision_status),
         readiness: Some(readiness),
+        drifted: Vec::new(),
         rollout,
         checks,
         rollback: target.rollback.clone(),

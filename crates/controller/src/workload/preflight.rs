@@ -5,12 +5,11 @@ use kube::api::Api;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use snapback_core::jobs::{NewJob, Purpose, job_name};
-use snapback_core::policy::ConfigMode;
 use snapback_core::readiness::Readiness;
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Reference, ReferenceKind, references};
 
-use super::{Live, Started, Undone, start, undo};
+use super::{ConfigRules, Live, Started, Undone, start, undo};
 
 /// Most references that are looked up.
 const MOST_REFERENCES: usize = 64;
@@ -26,10 +25,10 @@ pub async fn preflight(
     name: &str,
     live: &Live,
     good: &RevisionRef,
-    config: ConfigMode,
+    rules: ConfigRules,
     job: Option<&str>,
 ) -> Readiness {
-    let Some((template, _)) = super::put_back(client, namespace, live, good, config).await else {
+    let Some((template, _)) = super::put_back(client, namespace, live, good, rules).await else {
         return Readiness::gone(good, live.workload.kind);
     };
     let mut missing = Vec::new();

@@ -6,13 +6,12 @@ use kube::api::{Patch, PatchParams};
 use serde_json::Value;
 use snapback_core::configuration::Restoration;
 use snapback_core::fingerprint::{Fingerprint, without_hash_label};
-use snapback_core::policy::ConfigMode;
 use snapback_core::rollback::RAISED;
 use snapback_core::watch::RevisionRef;
 
 use super::observe::{Live, REQUEST_TIMEOUT};
 use super::surge::MAX_SURGE;
-use super::{configuration, snapshot};
+use super::{ConfigRules, configuration, snapshot};
 use crate::FIELD_MANAGER;
 
 /// How the API server took the undo.
@@ -81,11 +80,11 @@ pub async fn put_back(
     namespace: &str,
     live: &Live,
     good: &RevisionRef,
-    config: ConfigMode,
+    rules: ConfigRules,
 ) -> Option<(Value, Restoration)> {
     let template = good_template(client, namespace, live, good).await?;
-    let known = good.config.as_deref().filter(|_| config != ConfigMode::Ignore).unwrap_or_default();
-    Some(configuration::restored(client, namespace, &template, known, config == ConfigMode::Restore).await)
+    let known = good.config.as_deref().unwrap_or_default();
+    Some(configuration::restored(client, namespace, live, &template, known, rules).await)
 }
 
 /// The raw template of a revision, less the hash label: that of its own object, else the copy that was kept.

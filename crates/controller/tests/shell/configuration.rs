@@ -12,7 +12,7 @@ use crate::world::{NAMESPACE, World, deployment};
 
 const COPY: &str = "settings-snapback-";
 
-fn set(world: &World, content: &str) {
+pub(crate) fn set(world: &World, content: &str) {
     let object = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": NAMESPACE},
         "data": {"mode": content}
@@ -21,14 +21,14 @@ fn set(world: &World, content: &str) {
 }
 
 /// A version that reads the ConfigMap; one that is not well crash-loops.
-fn apply(world: &World, version: &str, well: bool) {
+pub(crate) fn apply(world: &World, version: &str, well: bool) {
     let mut object = deployment(version, well);
     object["spec"]["template"]["spec"]["volumes"] = json!([{"name": "settings", "configMap": {"name": "settings"}}]);
     world.api.apply("apps/v1", "deployments", &object);
 }
 
 /// v1 known good with its ConfigMap.
-async fn adopted(config: &str) -> World {
+pub(crate) async fn adopted(config: &str) -> World {
     let mut world = World::without_operator();
     set(&world, "one");
     apply(&world, "v1", true);
@@ -45,7 +45,7 @@ async fn adopted(config: &str) -> World {
     world
 }
 
-async fn undone(world: &World) -> RollbackStatus {
+pub(crate) async fn undone(world: &World) -> RollbackStatus {
     apply(world, "v2", false);
     world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
     world.at_rest("the rollback").await;
@@ -53,12 +53,12 @@ async fn undone(world: &World) -> RollbackStatus {
     world.rollbacks()[0].status.clone().unwrap()
 }
 
-fn named(world: &World) -> String {
+pub(crate) fn named(world: &World) -> String {
     let live = world.api.object("deployments", NAMESPACE, "checkout").unwrap();
     live["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"].as_str().unwrap().to_owned()
 }
 
-fn condition(status: &RollbackStatus) -> Option<(String, String)> {
+pub(crate) fn condition(status: &RollbackStatus) -> Option<(String, String)> {
     let found = status.conditions.iter().find(|one| one.type_ == "ConfigRestored");
     found.map(|one| (one.status.clone(), one.reason.clone()))
 }
@@ -69,7 +69,7 @@ async fn by_default_a_changed_configuration_is_told() {
     set(&world, "two");
     let status = undone(&world).await;
     assert_eq!(condition(&status), Some(("False".into(), "Drifted".into())));
-    assert_eq!(status.config.unwrap().drifted, ["settings"]);
+    assert_eq!(status.config.unwrap().drifted, ["ConfigMap settings"]);
     assert_eq!(named(&world), "settings");
     assert_eq!(world.api.objects("configmaps", NAMESPACE).len(), 1, "a copy was kept");
 }
@@ -151,6 +151,40 @@ fn readiness(world: &World) -> Option<String> {
     world.target()?.readiness.map(|readiness| readiness.reason)
 }
 
+/// The process dies before and after each of its writes on a bad v2 whose coming changed the configuration. `is_back` looks
+/// whether v1 has that of then.
+pub(crate) async fn die_everywhere(
+    make: impl AsyncFn() -> World,
+    bad: impl Fn(&World),
+    is_back: impl Fn(&World) -> bool,
+) {
+    let world = make().await;
+    let before = world.api.calls().len();
+    bad(&world);
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the rollback").await;
+    let writes = world.api.calls().iter().skip(before).filter(|call| is_write(call)).count();
+    assert!(writes >= 6, "{writes}");
+    for index in 0..writes {
+        for fault in [Fault::DiesBefore, Fault::DiesAfter] {
+            let what = format!("{fault:?} write {index}");
+            let mut world = make().await;
+            let count = AtomicUsize::new(0);
+            world.api.fault(move |call| is_write(call) && count.fetch_add(1, Ordering::Relaxed) == index, fault);
+            bad(&world);
+            world.until(&what, |world| world.api.faults_left() == 0).await;
+            world.kill().await;
+            world.start();
+            world.until(&what, |world| !world.rollbacks().is_empty()).await;
+            world.at_rest(&what).await;
+            let status = world.rollbacks()[0].status.clone().unwrap();
+            assert_eq!(condition(&status), Some(("True".into(), "CopiesUsed".into())), "{what}");
+            assert!(is_back(&world) && world.image() == "shop/checkout:v1", "{what}");
+            assert_eq!((world.rollbacks().len(), world.revision().as_str()), (1, "4"), "{what}: not one undo");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restart_of_the_known_good_revision_is_a_new_configuration() {
     let world = adopted("Restore").await;
@@ -172,28 +206,9 @@ async fn a_restart_of_the_known_good_revision_is_a_new_configuration() {
 
 #[tokio::test(start_paused = true)]
 async fn it_comes_back_wherever_the_process_dies() {
-    let world = adopted("Restore").await;
-    set(&world, "two");
-    let before = world.api.calls().len();
-    undone(&world).await;
-    let writes = world.api.calls().iter().skip(before).filter(|call| is_write(call)).count();
-    for index in 0..writes {
-        for fault in [Fault::DiesBefore, Fault::DiesAfter] {
-            let what = format!("{fault:?} write {index}");
-            let mut world = adopted("Restore").await;
-            set(&world, "two");
-            let count = AtomicUsize::new(0);
-            world.api.fault(move |call| is_write(call) && count.fetch_add(1, Ordering::Relaxed) == index, fault);
-            apply(&world, "v2", false);
-            world.until(&what, |world| world.api.faults_left() == 0).await;
-            world.kill().await;
-            world.start();
-            world.until(&what, |world| !world.rollbacks().is_empty()).await;
-            world.at_rest(&what).await;
-            let status = world.rollbacks()[0].status.clone().unwrap();
-            assert_eq!(condition(&status), Some(("True".into(), "CopiesUsed".into())), "{what}");
-            assert!(named(&world).starts_with(COPY) && world.image() == "shop/checkout:v1", "{what}");
-            assert_eq!((world.rollbacks().len(), world.revision().as_str()), (1, "4"), "{what}: not one undo");
-        }
-    }
+    let bad = |world: &World| {
+        set(world, "two");
+        apply(world, "v2", false);
+    };
+    die_everywhere(async || adopted("Restore").await, bad, |world| named(world).starts_with(COPY)).await;
 }

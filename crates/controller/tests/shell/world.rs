@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy, TargetStatus};
-use snapback_controller::config::OperatorConfig;
+use snapback_controller::config::{FeaturesConfig, OperatorConfig};
 use snapback_controller::context::Clock;
 use snapback_controller::run::{Options, run};
 use snapback_fake_api::{Call, FakeApi};
@@ -27,6 +27,8 @@ pub(crate) struct World {
     applier: &'static str,
     /// Annotations of templates that are not well.
     said: Value,
+    /// Whether the administrator allows Secrets in `rollback.config`.
+    secrets: bool,
 }
 
 impl World {
@@ -56,7 +58,7 @@ impl World {
         let epoch: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let clock: Clock = Arc::new(move || epoch + SignedDuration::try_from(began.elapsed()).unwrap());
         let api = FakeApi::new(Arc::clone(&clock));
-        let world = Self { api, clock, operator: None, applier: "user", said: Value::Null };
+        let world = Self { api, clock, operator: None, applier: "user", said: Value::Null, secrets: false };
         world.deploy("v1", true);
         world.policy(&json!({}));
         world
@@ -79,6 +81,17 @@ impl World {
     pub(crate) fn saying(mut self, annotations: &Value) -> Self {
         self.said = annotations.clone();
         self
+    }
+
+    /// The administrator allows Secrets in `rollback.config`.
+    pub(crate) fn with_secrets(mut self) -> Self {
+        self.secrets = true;
+        self
+    }
+
+    /// From the next start on, the administrator does not.
+    pub(crate) fn forbid_secrets(&mut self) {
+        self.secrets = false;
     }
 
     /// Helm 3 applied v1 and applies what comes.
@@ -131,7 +144,10 @@ impl World {
     /// Starts an operator with empty caches; another one may run.
     pub(crate) fn start(&mut self) {
         let options = Options {
-            config: OperatorConfig::default(),
+            config: OperatorConfig {
+                features: FeaturesConfig { secrets_in_config_restore: self.secrets },
+                ..OperatorConfig::default()
+            },
             listen: ([127, 0, 0, 1], 0).into(),
             instance: None,
             clock: Arc::clone(&self.clock),

@@ -69,14 +69,26 @@ impl Readiness {
         Self::not("MigrationJobNotReady", message)
     }
 
-    /// Its template can be put back, but not its configuration, though the policy asks for that.
-    pub fn configuration_is_not_kept(good: &RevisionRef, why: &str) -> Self {
-        let message = format!(
-            "the ConfigMaps of {} could not be kept, so a rollback would run it with their present content: {why} (the \
-             operator needs the right to create ConfigMaps: restore.configMaps in its chart)",
-            good.name()
-        );
-        Self::not("ConfigNotKept", message)
+    /// Its template can be put back, but not all of its configuration, though the policy asks for that: `why` copies could not
+    /// be made that are tried again, and what is `lost`, since there is nothing left to copy.
+    pub fn configuration_is_not_kept(good: &RevisionRef, why: Option<&str>, lost: &[String]) -> Self {
+        let good = good.name();
+        let mut problems = Vec::new();
+        if let Some(why) = why {
+            problems.push(format!(
+                "the configuration of {good} could not be kept, so a rollback would run it with what there is then: {why} (the \
+                 operator needs the right to create copies: restore.configMaps, and for Secrets restore.secrets, in its chart)"
+            ));
+        }
+        if !lost.is_empty() {
+            problems.push(format!(
+                "{} changed before a copy of what {good} ran with was made, so a rollback would run it with what there is \
+                 then: put the old content back, or restart {good} to make what there is now its configuration",
+                lost.join(", ")
+            ));
+        }
+        // Only what is tried again may go away by itself.
+        Self::not(if why.is_some() { "ConfigNotKept" } else { "ConfigLost" }, problems.join("; "))
     }
 
     /// What a pod of the known good revision answered to the policy's probes, unless all is well: after an undo it would

@@ -133,7 +133,7 @@ pub struct RevisionRef {
     pub images: Vec<String>,
     /// Name of the object that keeps a copy of its template; empty if there is none.
     pub snapshot: String,
-    /// The ConfigMaps that it ran with; `None` while that is not known.
+    /// The ConfigMaps and Secrets that it ran with; `None` while that is not known.
     pub config: Option<Vec<Configured>>,
 }
 

@@ -122,7 +122,7 @@ fn refresh_names(target: &mut Target, workload: &Workload) {
     let refresh = |revision: &mut RevisionRef| {
         if let Some(found) = RevisionRef::in_workload(workload, &revision.fingerprint) {
             let snapshot = std::mem::take(&mut revision.snapshot);
-            // New pods started with what the ConfigMaps hold now.
+            // New pods started with what its ConfigMaps and Secrets hold now.
             let config = revision.config.take().filter(|_| found.replica_set_uid == revision.replica_set_uid);
             *revision = RevisionRef { snapshot, config, ..found };
         }
