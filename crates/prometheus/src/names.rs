@@ -20,23 +20,29 @@ pub struct MetricNames {
     pub pod_label: String,
     /// How many seconds one unit of the histogram's bounds is: 1 for seconds, 0.001 for milliseconds.
     pub unit_seconds: f64,
+    /// A label that both must have, with its value: a proxy counts what it receives and what it sends under one name.
+    pub only: Option<(&'static str, &'static str)>,
 }
 
 /// A family of applications whose metrics have the same names.
 ///
-/// A new family (Istio, Linkerd, an ingress controller) is one more variant, one more row of [`Preset::names`], and
-/// nothing else.
+/// A new family is one more variant, one more row of [`Preset::names`], and nothing else. It must count by pod: what an
+/// ingress controller counts by Service cannot tell one revision from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     /// The names that most Prometheus client libraries give: `http_requests_total`.
     HttpServer,
     /// OpenTelemetry's semantic conventions for HTTP servers, as Prometheus names them.
     OpenTelemetry,
+    /// What Istio's sidecars count of the requests that they receive (`reporter="destination"`).
+    Istio,
+    /// What Linkerd's proxies count of the requests that they receive (`direction="inbound"`).
+    Linkerd,
 }
 
 impl Preset {
     /// All presets.
-    pub const ALL: [Self; 2] = [Self::HttpServer, Self::OpenTelemetry];
+    pub const ALL: [Self; 4] = [Self::HttpServer, Self::OpenTelemetry, Self::Istio, Self::Linkerd];
 
     /// The names that the family uses.
     pub fn names(self) -> MetricNames {
@@ -47,15 +53,25 @@ impl Preset {
                 "http_response_status_code",
                 "http_server_request_duration_seconds_bucket",
             ),
+            Self::Istio => ("istio_requests_total", "response_code", "istio_request_duration_milliseconds_bucket"),
+            // Linkerd's own word for a failure knows gRPC's statuses as well.
+            Self::Linkerd => ("response_total", "classification", "response_latency_ms_bucket"),
+        };
+        let (error_codes, unit_seconds, only) = match self {
+            Self::HttpServer | Self::OpenTelemetry => ("5..", 1.0, None),
+            // 0: the connection broke before there was a code.
+            Self::Istio => ("5..|0", 0.001, Some(("reporter", "destination"))),
+            Self::Linkerd => ("failure", 0.001, Some(("direction", "inbound"))),
         };
         MetricNames {
             requests: requests.to_owned(),
             code_label: code_label.to_owned(),
-            error_codes: "5..".to_owned(),
+            error_codes: error_codes.to_owned(),
             latency_bucket: latency_bucket.to_owned(),
             namespace_label: "namespace".to_owned(),
             pod_label: "pod".to_owned(),
-            unit_seconds: 1.0,
+            unit_seconds,
+            only,
         }
     }
 }

@@ -83,7 +83,8 @@ fn is_pod_of(pod: &str, replica_set: &str) -> bool {
 fn by_pod(names: &MetricNames, metric: &str, label: &str, namespace: &str, pods: &str) -> String {
     let (pod, namespace_label) = (&names.pod_label, &names.namespace_label);
     let namespace = quoted(namespace);
-    format!(r#"sum by ({pod}, {label}) ({metric}{{{namespace_label}="{namespace}",{pod}=~"{pods}"}})"#)
+    let only = names.only.map(|(label, value)| format!(r#",{label}="{value}""#)).unwrap_or_default();
+    format!(r#"sum by ({pod}, {label}) ({metric}{{{namespace_label}="{namespace}",{pod}=~"{pods}"{only}}})"#)
 }
 
 /// A regular expression that matches the text itself. A dot becomes `[.]`, which needs no backslash.
@@ -116,6 +117,17 @@ mod tests {
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn of_a_proxy_only_what_it_receives_is_counted() {
+        let istio = requests_query(&Preset::Istio.names(), "shop", "web-1-[a-z0-9]{5}");
+        assert_eq!(
+            istio,
+            r#"sum by (pod, response_code) (istio_requests_total{namespace="shop",pod=~"web-1-[a-z0-9]{5}",reporter="destination"})"#
+        );
+        let linkerd = latency_query(&Preset::Linkerd.names(), "shop", "web-1-[a-z0-9]{5}");
+        assert!(linkerd.ends_with(r#",direction="inbound"})"#), "{linkerd}");
     }
 
     #[test]

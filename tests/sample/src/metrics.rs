@@ -1,4 +1,4 @@
-//! The service's metrics, under the names of either preset.
+//! The service's metrics, under the names of a preset; for a mesh as its proxy would have them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +11,10 @@ pub(crate) enum Names {
     Http,
     /// `http_server_request_duration_seconds{http_response_status_code}`.
     Otel,
+    /// `istio_requests_total` and `istio_request_duration_milliseconds`.
+    Istio,
+    /// `response_total` and `response_latency_ms`.
+    Linkerd,
     /// No request metrics at all.
     None,
 }
@@ -50,32 +54,86 @@ impl Metrics {
     pub(crate) fn text(&self, names: Names, version: &str) -> String {
         let mut out = format!("# TYPE sample_build_info gauge\nsample_build_info{{version=\"{version}\"}} 1\n");
         out += &format!("# TYPE orders_total counter\norders_total {}\n", self.orders.load(Ordering::Relaxed));
-        let (histogram, label) = match names {
+        let shape = match names {
             Names::None => return out,
-            Names::Http => ("http_request_duration_seconds", "code"),
-            Names::Otel => ("http_server_request_duration_seconds", "http_response_status_code"),
+            Names::Http => Shape::of("http_request_duration_seconds", Some("http_requests_total"), &["code"], ""),
+            Names::Otel => Shape::of("http_server_request_duration_seconds", None, &["http_response_status_code"], ""),
+            Names::Istio => Shape {
+                unit: 1e3,
+                // What the sidecar sends, too, and fails at: that is another's business.
+                beside: "istio_requests_total{reporter=\"source\",response_code=\"503\"} 1000000\n",
+                ..Shape::of(
+                    "istio_request_duration_milliseconds",
+                    Some("istio_requests_total"),
+                    &["response_code"],
+                    "reporter=\"destination\",request_protocol=\"http\",",
+                )
+            },
+            Names::Linkerd => Shape {
+                unit: 1e3,
+                beside: "response_total{direction=\"outbound\",classification=\"failure\"} 1000000\n",
+                ..Shape::of(
+                    "response_latency_ms",
+                    Some("response_total"),
+                    &["status_code", "classification"],
+                    "direction=\"inbound\",tls=\"true\",",
+                )
+            },
         };
-        let codes = ["200", "500"].into_iter().zip(&self.codes);
-        if names == Names::Http {
-            out += "# TYPE http_requests_total counter\n";
-            for (code, counted) in codes.clone() {
-                let requests = counted.requests.load(Ordering::Relaxed);
-                out += &format!("http_requests_total{{code=\"{code}\"}} {requests}\n");
+        out + &shape.text(&self.codes)
+    }
+}
+
+/// How a family of metrics is written.
+struct Shape {
+    histogram: &'static str,
+    counter: Option<&'static str>,
+    labels: &'static [&'static str],
+    more: &'static str,
+    /// Units a second.
+    unit: f64,
+    /// Further lines under the counter's name.
+    beside: &'static str,
+}
+
+impl Shape {
+    fn of(
+        histogram: &'static str,
+        counter: Option<&'static str>,
+        labels: &'static [&'static str],
+        more: &'static str,
+    ) -> Self {
+        Self { histogram, counter, labels, more, unit: 1.0, beside: "" }
+    }
+
+    fn text(&self, codes: &[Counted; 2]) -> String {
+        let Self { histogram, more, unit, .. } = self;
+        let codes = ["200", "500"].into_iter().zip(codes).map(|(code, counted)| {
+            let value = |label: &str| match (label, code) {
+                ("classification", "500") => "failure",
+                ("classification", _) => "success",
+                _ => code,
+            };
+            let labels: Vec<String> = self.labels.iter().map(|label| format!("{label}=\"{}\"", value(label))).collect();
+            (format!("{more}{}", labels.join(",")), counted, counted.requests.load(Ordering::Relaxed))
+        });
+        let mut out = String::new();
+        if let Some(counter) = self.counter {
+            out += &format!("# TYPE {counter} counter\n{}", self.beside);
+            for (labels, _, requests) in codes.clone() {
+                out += &format!("{counter}{{{labels}}} {requests}\n");
             }
         }
         out += &format!("# TYPE {histogram} histogram\n");
-        for (code, counted) in codes {
-            let requests = counted.requests.load(Ordering::Relaxed);
+        for (labels, counted, requests) in codes {
             for (bucket, bound) in counted.buckets.iter().zip(BOUNDS) {
                 let at_most = bucket.load(Ordering::Relaxed).min(requests);
-                out += &format!("{histogram}_bucket{{{label}=\"{code}\",le=\"{bound}\"}} {at_most}\n");
+                out += &format!("{histogram}_bucket{{{labels},le=\"{}\"}} {at_most}\n", bound * unit);
             }
             #[allow(clippy::cast_precision_loss, reason = "a few hours of microseconds")]
-            let sum = counted.micros.load(Ordering::Relaxed) as f64 / 1e6;
-            out += &format!("{histogram}_bucket{{{label}=\"{code}\",le=\"+Inf\"}} {requests}\n");
-            out += &format!(
-                "{histogram}_sum{{{label}=\"{code}\"}} {sum}\n{histogram}_count{{{label}=\"{code}\"}} {requests}\n"
-            );
+            let sum = counted.micros.load(Ordering::Relaxed) as f64 / 1e6 * unit;
+            out += &format!("{histogram}_bucket{{{labels},le=\"+Inf\"}} {requests}\n");
+            out += &format!("{histogram}_sum{{{labels}}} {sum}\n{histogram}_count{{{labels}}} {requests}\n");
         }
         out
     }
@@ -86,7 +144,7 @@ mod tests {
     use super::{Metrics, Names};
 
     #[test]
-    fn both_presets_tell_the_same_requests() {
+    fn all_presets_tell_the_same_requests() {
         let metrics = Metrics::default();
         metrics.request(false, 0.03, true);
         metrics.request(true, 0.3, false);
@@ -100,6 +158,12 @@ mod tests {
             otel.contains("http_server_request_duration_seconds_count{http_response_status_code=\"500\"} 1\n"),
             "{otel}"
         );
+        let istio = metrics.text(Names::Istio, "v1");
+        let received =
+            "istio_requests_total{reporter=\"destination\",request_protocol=\"http\",response_code=\"500\"} 1\n";
+        assert!(istio.contains(received) && istio.contains(",le=\"50\"} 1\n"), "{istio}");
+        let linkerd = metrics.text(Names::Linkerd, "v1");
+        assert!(linkerd.contains("status_code=\"500\",classification=\"failure\"} 1\n"), "{linkerd}");
         assert!(!metrics.text(Names::None, "v1").contains("http_"));
     }
 }

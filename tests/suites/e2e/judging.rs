@@ -184,9 +184,10 @@ pub(crate) fn under_the_limit(bed: &Bed) -> Result<()> {
     scenario.is_version("v2")
 }
 
-pub(crate) fn open_telemetry(bed: &Bed) -> Result<()> {
-    let scenario = Scenario::new(bed, "otel")?.like(|v1| v1.with(&[("METRICS", "otel")]).replicas(2));
-    scenario.adopt(30, "metrics: {preset: OpenTelemetry}")?;
+/// The same bad release, under each preset's names.
+pub(crate) fn preset(bed: &Bed, names: &str, preset: &str) -> Result<()> {
+    let scenario = Scenario::new(bed, names)?.like(|v1| v1.with(&[("METRICS", names)]).replicas(2));
+    scenario.adopt(30, &format!("metrics: {{preset: {preset}}}"))?;
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("ERROR_RATIO", "0.3")]))?;
     scenario.ended(RollbackPhase::Succeeded, 60)?;
     scenario.is_version("v1")

@@ -27,13 +27,18 @@ pub struct MetricsSpec {
 
 /// A set of well-known metric names: HttpServer (http_requests_total with the label code,
 /// http_request_duration_seconds), OpenTelemetry (http_server_request_duration_seconds with the label
-/// http_response_status_code). Default: HttpServer.
+/// http_response_status_code), Istio (istio_requests_total, as its sidecars count what they receive), Linkerd
+/// (response_total, as its proxies count what they receive). Default: HttpServer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PresetName {
     /// http_requests_total{code} and http_request_duration_seconds.
     HttpServer,
     /// http_server_request_duration_seconds with http_response_status_code.
     OpenTelemetry,
+    /// istio_requests_total and istio_request_duration_milliseconds, with reporter="destination".
+    Istio,
+    /// response_total and response_latency_ms, with direction="inbound".
+    Linkerd,
 }
 
 /// Names for the request counter.

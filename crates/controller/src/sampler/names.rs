@@ -9,6 +9,8 @@ pub fn metric_names(spec: Option<&MetricsSpec>) -> Result<CompiledNames, NamesEr
     let preset = match spec.preset {
         None | Some(PresetName::HttpServer) => Preset::HttpServer,
         Some(PresetName::OpenTelemetry) => Preset::OpenTelemetry,
+        Some(PresetName::Istio) => Preset::Istio,
+        Some(PresetName::Linkerd) => Preset::Linkerd,
     };
     let mut names = preset.names();
     let own = |name: &mut String, own: Option<String>| {
