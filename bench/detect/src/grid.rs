@@ -205,3 +205,37 @@ pub(crate) fn faults() -> Vec<Cell> {
     }
     cells
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CELL: Cell =
+        Cell { rps: 50.0, errors: 0.002, ratio: 1.0, onset: 0, scatter: 1.0, disturbance: Disturbance::None };
+
+    fn acts(cell: Cell) -> usize {
+        cell.run(7, 100, 1, &[])[0].acts
+    }
+
+    #[test]
+    fn a_good_release_is_left_alone_whatever_disturbs_it() {
+        for disturbance in Disturbance::ALL {
+            for scatter in [1.0, 3.0] {
+                assert_eq!(acts(Cell { scatter, disturbance, ..CELL }), 0, "{disturbance:?}, scatter {scatter}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_release_is_caught() {
+        assert_eq!(acts(Cell { ratio: 5.0, ..CELL }), 100);
+        assert!(acts(Cell { ratio: 20.0, rps: 5.0, ..CELL }) >= 98);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_rollouts_in_any_order() {
+        let cell = Cell { ratio: 10.0, rps: 5.0, ..CELL };
+        assert_eq!(format!("{:?}", cell.run(3, 50, 9, &[])), format!("{:?}", cell.run(3, 50, 9, &[])));
+        assert_ne!(format!("{:?}", cell.run(3, 50, 9, &[])), format!("{:?}", cell.run(3, 50, 10, &[])));
+    }
+}

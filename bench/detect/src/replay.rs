@@ -144,3 +144,42 @@ pub(crate) fn run(rollouts: &[Rollout], rivals: &[Box<dyn Rule>]) -> Vec<Outcome
     outcomes.extend(rivals.iter().map(|rule| outcome(rule.name(), &|rollout| rule.acts(&rollout.polls()))));
     outcomes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    #[test]
+    fn rollouts_are_read_as_the_tables_have_them() {
+        let folder = std::env::temp_dir().join(format!("snapback-replay-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut rollouts = "id,label,release_minute,old_replicas,new_replicas\n".to_owned();
+        let mut series = "id,minute,pod,revision,requests,errors\n".to_owned();
+        for (id, label, errors, new) in [("a", "bad", 8, 20), ("b", "good", 0, 20), ("c", "bad", 0, 0)] {
+            writeln!(rollouts, "{id},{label},-2,4,1").unwrap();
+            for minute in -15..15 {
+                for pod in 0..4 {
+                    writeln!(series, "{id},{minute},old-{pod},old,20,0").unwrap();
+                }
+                if minute >= 0 {
+                    writeln!(series, "{id},{minute},new-0,new,{new},{errors}").unwrap();
+                }
+            }
+        }
+        std::fs::write(folder.join("rollouts.csv"), rollouts).unwrap();
+        std::fs::write(folder.join("series.csv"), series).unwrap();
+        let rollouts = read(&folder).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let outcome = &run(&rollouts, &[])[0];
+        assert_eq!((outcome.caught, outcome.bad, outcome.wrong, outcome.good), (2, 2, 0, 1));
+        assert!(outcome.delay(0.9) <= Some(4), "{:?}", outcome.delay(0.9));
+    }
+
+    #[test]
+    fn a_folder_without_tables_is_told() {
+        let error = read(Path::new("/nowhere")).err().unwrap().to_string();
+        assert!(error.contains("/nowhere/series.csv cannot be read"), "{error}");
+    }
+}

@@ -142,6 +142,16 @@ fn a_fault_that_begins_late_is_dated_by_its_own_beginning() {
 }
 
 #[test]
+fn a_burst_within_one_look_is_no_lasting_fault() {
+    let mut story = Story::new(beside());
+    story.steps(1, Some((100.0, 0.1, 0.0)), Some((100.0, 60.0, 0.0)));
+    story.steps(20, Some((100.0, 0.1, 0.0)), Some((100.0, 0.1, 0.0)));
+    assert_ne!(story.one(errors()).verdict, Verdict::Breached);
+    story.steps(1, Some((100.0, 0.1, 0.0)), Some((100.0, 60.0, 0.0)));
+    assert_eq!(story.one(errors()).verdict, Verdict::Breached, "twice is no accident");
+}
+
+#[test]
 fn what_was_proven_once_stays_proven() {
     let mut story = Story::new(beside());
     story.steps(4, Some((100.0, 0.1, 0.0)), Some((100.0, 30.0, 0.0)));

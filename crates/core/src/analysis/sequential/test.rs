@@ -19,10 +19,10 @@ const RATIO_WEIGHT: f64 = 0.9;
 /// From this many pods on, one of them alone is held to be that pod's bad luck, or its node's.
 const CROWD: usize = 3;
 
-/// The pods without any one of them must show a fault with odds of ten to one.
+/// Without any one pod, and without any one look, a fault must show with odds of ten to one.
 const ODDS_WITHOUT_ONE: f64 = 10.0;
 
-/// How much less than all pods together the pods without any one of them must show at a rate of false alarms, as `ln`.
+/// How much less they must show without one of them, at a rate of false alarms, as `ln`.
 pub fn spare(alpha: f64) -> f64 {
     f64::max(-libm::log(alpha * ODDS_WITHOUT_ONE), 0.0)
 }
@@ -47,7 +47,8 @@ pub struct Plan {
     pub among_pods: f64,
     /// The same over time.
     pub over_time: f64,
-    /// How much less than all pods together the pods without any one of them must show, as `ln`.
+    /// How much less than all pods and looks together they must show without any one pod, and without any one look, as
+    /// `ln`.
     pub spare: f64,
 }
 
@@ -120,9 +121,9 @@ fn served(looks: &[Look]) -> Vec<usize> {
 }
 
 fn chain(looks: &[Look], limits: &Limits, plan: &Plan, without: Option<usize>) -> Evidence {
-    let mut over = StartMixture::<4>::new(plan.looks);
-    let mut worse = StartMixture::<4>::new(plan.looks);
-    let mut multiple = StartMixture::<4>::new(plan.looks);
+    let mut over = Lasting::<4>::new(plan);
+    let mut worse = Lasting::<4>::new(plan);
+    let mut multiple = Lasting::<4>::new(plan);
     let (mut over_since, mut multiple_since) = (Beginning::default(), Beginning::default());
     let mut found = Evidence::default();
     for (index, look) in looks.iter().enumerate() {
@@ -150,6 +151,32 @@ fn chain(looks: &[Look], limits: &Limits, plan: &Plan, without: Option<usize>) -
         found.began.push(if by_max { over_since.at } else { multiple_since.at });
     }
     found
+}
+
+/// A chain whose evidence must not come from a single look: without the strongest one it must show the fault with the odds
+/// that the other pods have to show without one of them. Pods stumble while they warm up, and a burst is no lasting fault.
+///
+/// Leaving a look out divides the e-value by at most that look's, so this is at most an e-value itself.
+struct Lasting<const A: usize> {
+    mixture: StartMixture<A>,
+    strongest: f64,
+    spare: f64,
+}
+
+impl<const A: usize> Lasting<A> {
+    fn new(plan: &Plan) -> Self {
+        Self { mixture: StartMixture::new(plan.looks), strongest: 0.0, spare: plan.spare }
+    }
+
+    fn next(&mut self, evidence: [f64; A]) {
+        self.strongest = evidence.into_iter().fold(self.strongest, f64::max);
+        self.mixture.next(evidence);
+    }
+
+    fn log_value(&self) -> f64 {
+        let all = self.mixture.log_value();
+        all.min(all - self.strongest + self.spare)
+    }
 }
 
 /// `ln` of the e-values of a check's limits.
@@ -190,7 +217,7 @@ impl Beginning {
 
 /// The new pods get no requests, though they are ready: less than `1/least` of what is due to them.
 pub fn silence(looks: &[Look], least: f64, plan: &Plan) -> Evidence {
-    let mut mixture = StartMixture::<2>::new(plan.looks);
+    let mut mixture = Lasting::<2>::new(plan);
     let mut found = Evidence::default();
     let mut began = 0;
     for (index, look) in looks.iter().enumerate() {
