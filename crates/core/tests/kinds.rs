@@ -248,6 +248,7 @@ fn numbers_of_a_name_that_stays_belong_to_the_revision_that_had_it_then() {
     ]);
     let measured = Measured {
         revision: &version("v2"),
+        known_good: None,
         since: at(40),
         completed: None,
         workload: &now,

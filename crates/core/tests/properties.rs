@@ -230,6 +230,7 @@ fn judged(requests: &Answer<Vec<PodSeries>>, since: i64) -> CheckResult {
     let (workload, revision) = (complete_v2(), version("v2"));
     let measured = Measured {
         revision: &revision,
+        known_good: None,
         since: at(since),
         completed: Some(at(since)),
         workload: &workload,

@@ -14,6 +14,7 @@ use support::{at, complete_v2, pod, version, workload};
 const LOOKS: i64 = 30;
 const STEP: i64 = 30;
 const START: i64 = 6000;
+const PROOF: Analysis = Analysis::Sequential { false_alarms: 0.001 };
 
 /// Counters of pods that tests move by hand, look by look.
 struct Story {
@@ -21,12 +22,13 @@ struct Story {
     series: BTreeMap<(String, String), PodSeries>,
     now: i64,
     scraped: bool,
+    method: Analysis,
 }
 
 impl Story {
     /// Three old pods that share the traffic, for an hour and a half, in which one request of a thousand failed.
     fn new(workload: Workload) -> Self {
-        let mut story = Self { workload, series: BTreeMap::new(), now: 0, scraped: true };
+        let mut story = Self { workload, series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
         while story.now < START {
             story.step(|_| Some((200.0, 0.2, 0.0)), |_| None);
         }
@@ -84,6 +86,7 @@ impl Story {
             .collect();
         let measured = Measured {
             revision: &version("v2"),
+            known_good: Some(&version("v1")),
             since: at(START),
             completed: None,
             workload: &self.workload,
@@ -94,7 +97,7 @@ impl Story {
             queries: &BTreeMap::new(),
             minimum_requests: 50,
         };
-        evaluate_all(&checks, Analysis::Sequential { false_alarms: 0.001 }, &measured)
+        evaluate_all(&checks, self.method, &measured)
     }
 
     fn one(&self, rule: Rule) -> CheckResult {
@@ -169,12 +172,58 @@ fn an_outage_that_hits_old_and_new_pods_alike_is_not_the_releases() {
 
 #[test]
 fn errors_that_were_there_before_are_not_the_releases_either() {
-    let mut story = Story { workload: complete_v2(), series: BTreeMap::new(), now: 0, scraped: true };
+    let mut story = Story { workload: complete_v2(), series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
     while story.now < START {
         story.step(|_| Some((200.0, 16.0, 0.0)), |_| None);
     }
     story.steps(15, None, Some((200.0, 17.0, 0.0)));
     assert_eq!(said(&story.one(errors())), (Verdict::Inconclusive, &Why::ExternalCause));
+    // Nor when there is no further window before to compare with.
+    story.steps(60, None, Some((200.0, 17.0, 0.0)));
+    assert_ne!(story.one(errors()).verdict, Verdict::Breached);
+}
+
+#[test]
+fn over_the_maximum_is_an_external_cause_only_when_the_baseline_is_too() {
+    let mut story = Story::new(beside());
+    story.steps(2, Some((2.0, 0.0, 0.0)), Some((50.0, 5.0, 0.0)));
+    let result = story.one(Rule::error_rate(0.05));
+    assert_eq!(said(&result), (Verdict::Inconclusive, &Why::CountingUp), "{}", result.message);
+}
+
+#[test]
+fn a_revision_that_is_not_known_good_is_no_baseline() {
+    let mut story = Story::new(beside());
+    let third: Vec<String> = (0..3).map(|index| pod("v3", index).name).collect();
+    story.workload.revisions.push(support::revision("v3", 3, 3, 3));
+    for _ in 0..6 {
+        story.step(|_| None, |_| Some((100.0, 10.0, 0.0)));
+        for name in &third {
+            story.add(name, Counts::Good, "200", 900.0);
+            story.add(name, Counts::Bad, "500", 100.0);
+        }
+    }
+    assert_eq!(story.one(errors()).verdict, Verdict::Breached, "a bad one beside a bad one is bad");
+}
+
+#[test]
+fn four_bad_requests_are_no_breach_whatever_they_prove() {
+    let strict = Rule::error_rate(0.001);
+    let mut story = Story::new(beside());
+    story.steps(2, Some((1000.0, 0.0, 0.0)), Some((10.0, 2.0 / 3.0, 0.0)));
+    let result = story.one(strict.clone());
+    assert_eq!(said(&result), (Verdict::Inconclusive, &Why::CountingUp), "{}", result.message);
+    story.steps(2, Some((1000.0, 0.0, 0.0)), Some((10.0, 2.0 / 3.0, 0.0)));
+    assert_eq!(story.one(strict).verdict, Verdict::Breached);
+}
+
+#[test]
+fn the_consecutive_rule_does_not_wait_for_traffic_that_is_due_to_nobody() {
+    let mut story = Story::new(complete_v2());
+    story.steps(4, None, Some((100.0, 0.1, 0.0)));
+    story.method = Analysis::Consecutive { failures: 3 };
+    let result = story.one(Rule::TrafficDrop { max: 0.75 });
+    assert_eq!(said(&result), (Verdict::Inconclusive, &Why::NoBaseline), "{}", result.message);
 }
 
 #[test]
@@ -218,7 +267,7 @@ fn no_request_and_no_answer_are_no_data() {
     let mut story = Story::new(beside());
     story.steps(3, Some((100.0, 0.1, 0.0)), Some((0.0, 0.0, 0.0)));
     assert_eq!(said(&story.one(errors())), (Verdict::NoData, &Why::NoRequests));
-    let silent = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true };
+    let silent = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
     assert_eq!(said(&silent.one(errors())), (Verdict::NoData, &Why::Missing(Missing::Empty)));
 }
 
@@ -261,7 +310,7 @@ fn silence_says_nothing_of_pods_that_nobody_scrapes_and_where_traffic_does_not_s
     unseen.scraped = false;
     unseen.steps(9, Some((100.0, 0.1, 0.0)), Some((0.0, 0.0, 0.0)));
     assert_eq!(said(&unseen.one(quiet.clone())), (Verdict::Inconclusive, &Why::NoBaseline));
-    let mut pinned = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true };
+    let mut pinned = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
     while pinned.now < START {
         pinned.step(|index| Some((if index == 0 { 600.0 } else { 5.0 }, 0.0, 0.0)), |_| None);
     }
@@ -290,7 +339,7 @@ fn checks_that_are_suspicious_prove_together_what_none_of_them_proves_alone() {
 fn without_data_nothing_is_breached_whatever_the_checks_are() {
     let own =
         || Rule::Query { promql: "up".into(), min: None, max: Some(Bound { value: 1.0, of: Relative::Absolute }) };
-    let silent = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true };
+    let silent = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
     let rules = [errors(), own(), Rule::TrafficDrop { max: 0.75 }];
     for some in 1..8_usize {
         let chosen: Vec<(&str, Rule)> =

@@ -65,6 +65,7 @@ fn tell(policy: &Policy, looks: &[Look]) -> String {
             Some(rollout) => {
                 let measured = Measured {
                     revision: &target.current.fingerprint,
+                    known_good: None,
                     since: rollout.started,
                     completed: rollout.completed,
                     workload: &look.workload,

@@ -116,6 +116,7 @@ fn results(policy: &Policy, state: &Target, workload: &Workload, samples: &Sampl
     let Some(rollout) = &state.rollout else { return Vec::new() };
     let measured = Measured {
         revision: &state.current.fingerprint,
+        known_good: state.known_good.as_ref().map(|good| &good.fingerprint),
         since: rollout.started,
         completed: rollout.completed,
         workload,

@@ -82,6 +82,7 @@ async fn by_limits(
         &limits,
         &Measured {
             revision: &order.to.fingerprint,
+            known_good: None,
             since,
             completed: Some(since),
             workload,

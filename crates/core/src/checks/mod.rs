@@ -15,6 +15,7 @@ mod traffic;
 
 pub(crate) use crash_rate::Failing;
 pub use result::{CheckResult, Odds, Unit, Verdict, Why, format_value};
+pub(crate) use sequential::IN_A_ROW;
 pub use sequential::weight;
 pub use span::TOLERANCE;
 
@@ -33,6 +34,8 @@ use crate::workload::{Kind, Workload};
 pub struct Measured<'a> {
     /// The revision that is judged.
     pub revision: &'a Fingerprint,
+    /// The known good one, if there is one: other revisions that still have pods say nothing of what is normal.
+    pub known_good: Option<&'a Fingerprint>,
     /// From when on its windows count.
     pub since: Timestamp,
     /// From when on time is covered, for the soak: the completion of the rollout, if it is complete.
@@ -78,7 +81,9 @@ pub fn evaluate(check: &Check, failures: u32, measured: &Measured<'_>) -> CheckR
         Rule::TrafficDrop { max } => {
             let readings = counted::windows_of(measured.requests, measured)
                 .map(|windows| traffic::readings(*max, &windows, measured));
-            result::from_readings(check, Unit::Share, failures, measured, readings)
+            let is_answered = readings.is_ok();
+            let result = result::from_readings(check, Unit::Share, failures, measured, readings);
+            if is_answered { traffic::at_rest(result) } else { result }
         }
         Rule::Query { min, max, .. } => {
             let readings = query::readings(*min, *max, measured.queries.get(&check.name), measured.since);
@@ -111,7 +116,10 @@ fn side_of(measured: &Measured<'_>, pod: &str, at: Timestamp) -> Option<Side> {
         .iter()
         .filter(|revision| made_by(&revision.name, pod))
         .max_by_key(|revision| revision.name.len())?;
-    Some(if owner.fingerprint == *measured.revision { Side::New } else { Side::Old })
+    if owner.fingerprint == *measured.revision {
+        return Some(Side::New);
+    }
+    measured.known_good.is_none_or(|good| owner.fingerprint == *good).then_some(Side::Old)
 }
 
 /// The names of a StatefulSet's or DaemonSet's pods say nothing of their revision: the pods that live do, from their

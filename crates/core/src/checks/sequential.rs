@@ -20,7 +20,10 @@ const SURE: f64 = 20.0;
 const LEAST_BAD: f64 = 5.0;
 
 /// Bad windows in a row that are a breach where nothing is counted: a user's own query.
-const IN_A_ROW: u32 = 3;
+pub(crate) const IN_A_ROW: u32 = 3;
+
+/// How long silence must last.
+const SILENT: SignedDuration = SignedDuration::from_mins(2);
 
 /// How much smaller than a multiple of an estimated quantile a histogram's bound may be, as a part of it.
 const NEAR: f64 = 0.2;
@@ -47,8 +50,8 @@ struct Tested {
     evidence: Evidence,
     /// `ln` of the evidence that every limit is kept.
     kept: f64,
-    /// Whether the new pods are over a maximum for sure, whoever's fault that is.
-    over: bool,
+    /// The maximum as a share of bad ones, if the new pods are over it for sure, whoever's fault that is.
+    over: Option<f64>,
     limit: Option<f64>,
     value: Shown,
 }
@@ -108,15 +111,19 @@ fn all_together(
     if indices.iter().any(|index| results[*index].verdict == Verdict::Breached) {
         return;
     }
+    // What is proven but held back, by too few bad requests or for too short a time, is so together with others, too.
+    let suspicious = |index: &usize| {
+        let odds = results[*index].odds;
+        results[*index].why == Why::CountingUp && odds.is_some_and(|odds| odds.found < odds.needed)
+    };
     let weights: Vec<f64> = indices.iter().map(|index| share(&checks[*index])).collect();
     let values: Vec<f64> = indices
         .iter()
         .map(|index| match &tested[*index] {
-            Some(Ok(tested)) if results[*index].why == Why::CountingUp => tested.evidence.now(),
+            Some(Ok(tested)) if suspicious(index) => tested.evidence.now(),
             _ => 0.0,
         })
         .collect();
-    let suspicious = |index: &usize| results[*index].why == Why::CountingUp;
     let proof = together(&weights, &values);
     if !indices.iter().any(suspicious) || proof.is_nan() || proof < needed(alpha) {
         return;
@@ -171,7 +178,7 @@ fn errors(limits: &Limits, windows: &[Window], alpha: f64, measured: &Measured<'
         (Some(max), _) => Some(max),
         (None, relative) => relative,
     };
-    let over = limits.max.is_some_and(|max| is_over(&counted.looks, max, &plan));
+    let over = limits.max.filter(|max| is_over(&counted.looks, *max, &plan));
     Tested { unit: Unit::Share, counted, parts, evidence, kept, over, limit, value: Shown::Rate }
 }
 
@@ -199,7 +206,7 @@ fn latency(
     let multiple = max_ratio.zip(baseline).map(|(ratio, baseline)| ratio * baseline);
     let bounds = [max.map(|max| (max, new.bound_at(max))), multiple.map(|limit| (limit, near(&new, limit)))];
     let mut parts: Vec<Part> = Vec::new();
-    let (mut counted, mut kept, mut over) = (Counted::default(), f64::INFINITY, false);
+    let (mut counted, mut kept, mut over) = (Counted::default(), f64::INFINITY, None);
     for bound in bounds.into_iter().flatten().filter_map(|(_, bound)| bound) {
         let tally =
             |increase: &Increase| Tally::new(increase.durations.requests(), increase.durations.slower_than(bound));
@@ -208,7 +215,7 @@ fn latency(
         let slow = Limits { max: Some(1.0 - share), ratio: None, floor: 0.0 };
         parts.push(Part { weight: 1.0, rule: PartRule::Rate(slow), plan, looks: counted.looks.clone() });
         kept = kept.min(keeps_limit(counted.total().0, 1.0 - share, plan.among_pods));
-        over |= is_over(&counted.looks, 1.0 - share, &plan);
+        over = over.or_else(|| Some(1.0 - share).filter(|max| is_over(&counted.looks, *max, &plan)));
     }
     let tightest = bounds.into_iter().flatten().map(|(limit, _)| limit).reduce(f64::min);
     if parts.is_empty() {
@@ -259,12 +266,13 @@ fn quiet(max: f64, windows: &[Window], alpha: f64, measured: &Measured<'_>) -> T
     let parts = vec![Part { weight: 1.0, rule: PartRule::Silence { least }, plan, looks: counted.looks.clone() }];
     let evidence = evidence(&parts);
     let kept = keeps_share(&counted.looks, least, plan.among_pods);
-    Tested { unit: Unit::Share, counted, parts, evidence, kept, over: false, limit: Some(max), value: Shown::Missing }
+    Tested { unit: Unit::Share, counted, parts, evidence, kept, over: None, limit: Some(max), value: Shown::Missing }
 }
 
 fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<'_>) -> CheckResult {
     let Tested { counted, evidence, .. } = tested;
-    let reached = evidence.reached(needed_alone);
+    let is_traffic = matches!(tested.value, Shown::Missing);
+    let reached = decided(tested, needed_alone);
     let last = reached.unwrap_or_else(|| counted.looks.len().saturating_sub(1));
     let began = evidence.began.get(last).copied().unwrap_or(0);
     let suspicious = evidence.now() >= libm::log(SURE);
@@ -275,14 +283,12 @@ fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<
         Shown::Quantile(value, baseline) => (*value, *baseline),
         Shown::Missing => (missing(counted, first, last), None),
     };
-    let is_traffic = matches!(tested.value, Shown::Missing);
-    let is_enough_bad = is_traffic || new.bad >= LEAST_BAD;
-    let one_pod = evidence.all_pods.last().is_some_and(|all| *all >= needed_alone) && reached.is_none();
-    let beside_over = old.all > 0.0 && tested.limit.is_some_and(|_| tested.over);
+    let one_pod = evidence.all_pods.last().is_some_and(|all| *all >= needed_alone) && evidence.now() < needed_alone;
+    let is_common = tested.over.is_some_and(|max| old.rate() > max);
     let enough = counted.total().0.all >= exact(measured.minimum_requests);
     let nothing_due = is_traffic && counted.looks.iter().all(|look| look.due.is_none());
     let (verdict, why) = match reached {
-        Some(_) if is_enough_bad => (Verdict::Breached, Why::OutsideLimit),
+        Some(_) => (Verdict::Breached, Why::OutsideLimit),
         _ if nothing_due => (Verdict::Inconclusive, Why::NoBaseline),
         _ if counted.looks.is_empty() => (Verdict::NoData, Why::Missing(Missing::Empty)),
         _ if tested.unit == Unit::Seconds && tested.limit.is_none() => (Verdict::Inconclusive, Why::NoBaseline),
@@ -291,7 +297,9 @@ fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<
         }
         _ if one_pod => (Verdict::Inconclusive, Why::OnePod),
         _ if suspicious => (Verdict::Inconclusive, Why::CountingUp),
-        _ if beside_over => (Verdict::Inconclusive, Why::ExternalCause),
+        _ if is_common => (Verdict::Inconclusive, Why::ExternalCause),
+        // Over it for sure, but not worse for sure than what it is compared with.
+        _ if tested.over.is_some() => (Verdict::Inconclusive, Why::CountingUp),
         _ if new.all <= 0.0 && !is_traffic => (Verdict::NoData, Why::NoRequests),
         _ if !enough && !is_traffic => (Verdict::Inconclusive, Why::TooFewRequests),
         _ if tested.kept >= libm::log(SURE) => (Verdict::Passing, Why::WithinLimit),
@@ -319,6 +327,20 @@ fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<
     };
     result.message = result.tell(measured.minimum_requests);
     result
+}
+
+/// The first look at which a breach is proven and worth the name: by enough bad requests, or by silence that lasted, for
+/// callers that keep their connections find new pods only after a while.
+fn decided(tested: &Tested, needed: f64) -> Option<usize> {
+    let Tested { counted, evidence, .. } = tested;
+    (0..evidence.log_values.len()).filter(|look| evidence.log_values[*look] >= needed).find(|look| {
+        let began = evidence.began.get(*look).copied().unwrap_or(0);
+        if !matches!(tested.value, Shown::Missing) {
+            return counted.between(began, *look).0.bad >= LEAST_BAD;
+        }
+        let times = counted.times.get(began).zip(counted.times.get(*look));
+        times.is_some_and(|(from, to)| to.1.duration_since(from.0) >= SILENT)
+    })
 }
 
 /// All that the verdict rests on, as text: the looks up to the one that decided.

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use super::counted::{Counted, past_by_pod};
 use super::error_rate::whole;
-use super::{Measured, Readings};
+use super::{CheckResult, Measured, Readings, Verdict, Why};
 use crate::analysis::sequential::{Against, Look, Tally};
 use crate::analysis::{Quality, Reading};
-use crate::sample::{Counts, Side, Window};
+use crate::sample::{Counts, Missing, Side, Window};
 
 /// How many times the requests of the idlest old pod the busiest may have had. Over it, traffic does not spread over pods
 /// (callers that keep their connections), and nothing is due to anybody.
@@ -96,4 +96,18 @@ pub(super) fn readings(max: f64, windows: &[Window], measured: &Measured<'_>) ->
         })
     });
     Readings { closed: closed.collect(), open_requests: None }
+}
+
+/// Where nothing is due to the new pods, there is nothing to wait for: the old ones are gone, or did not share the traffic.
+pub(super) fn at_rest(result: CheckResult) -> CheckResult {
+    let result = CheckResult { covered: jiff::SignedDuration::MAX, ..result };
+    match result.why {
+        Why::Missing(Missing::Empty) => CheckResult {
+            verdict: Verdict::Inconclusive,
+            why: Why::NoBaseline,
+            message: "no baseline to compare with: nothing is due to the new pods".to_owned(),
+            ..result
+        },
+        _ => result,
+    }
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::freeze::{self, FreezeAct};
 use super::{FreezeState, MAX_QUARANTINED, Phase, Quarantined, RevisionRef, Rollout, Soaked, Standing, Target, soaked};
-use crate::checks::{CheckResult, Verdict, Why};
+use crate::checks::{CheckResult, IN_A_ROW, Verdict, Why};
 use crate::notice::{Notice, Reason};
 use crate::permission::windows;
 use crate::policy::{Analysis, Mode, Policy, Severity};
@@ -167,8 +167,8 @@ fn judge(
 fn is_lasting(policy: &Policy, check: &CheckResult) -> bool {
     match policy.analysis {
         Analysis::Consecutive { failures } => check.window.is_none() || check.in_a_row >= failures,
-        // What is proven lasts.
-        Analysis::Sequential { .. } => true,
+        // What was counted and tested lasts; a query has nothing to count.
+        Analysis::Sequential { .. } => check.odds.is_some() || check.window.is_none() || check.in_a_row >= IN_A_ROW,
     }
 }
 

@@ -69,13 +69,9 @@ impl Recorded {
         evidence(&self.parts)
     }
 
-    /// What is found when it is worked out again: after the first look at which it was enough, else after the last.
+    /// What is found when it is worked out again, after the last look of the record: the one that decided.
     pub fn recomputed(&self) -> f64 {
-        let evidence = self.evidence();
-        match evidence.reached(self.needed) {
-            Some(look) => evidence.log_values.get(look).copied().unwrap_or(0.0),
-            None => evidence.now(),
-        }
+        self.evidence().now()
     }
 }
 

@@ -125,6 +125,7 @@ fn chain(looks: &[Look], limits: &Limits, plan: &Plan, without: Option<usize>) -
     let mut worse = Lasting::<4>::new(plan);
     let mut multiple = Lasting::<4>::new(plan);
     let (mut over_since, mut multiple_since) = (Beginning::default(), Beginning::default());
+    let mut baseline = Tally::default();
     let mut found = Evidence::default();
     for (index, look) in looks.iter().enumerate() {
         let (new, scatter) = (look.total(without), plan.scatter(look.against));
@@ -134,7 +135,14 @@ fn chain(looks: &[Look], limits: &Limits, plan: &Plan, without: Option<usize>) -
         if let Some(max) = limits.max {
             let alone = evalue::limit(new, max).map(|one| one / scatter);
             over.next(alone);
-            worse.next(if look.against == Against::Nothing { alone } else { compared(TOLERANCE) });
+            baseline = baseline.plus(look.old);
+            worse.next(match look.against {
+                // Where the baseline was over the maximum as long as there was one, that goes on to be no fault of this
+                // release's.
+                Against::Nothing if baseline.rate() > max => [0.0; 4],
+                Against::Nothing => alone,
+                Against::OldPods | Against::TheTimeBefore => compared(TOLERANCE),
+            });
             over_since.next(index, new, look.old, alone[0]);
             parts.max = Some(over.log_value().min(worse.log_value()));
         }
