@@ -1,6 +1,6 @@
 //! Snapback's rule: the default policy, on the same counts.
 
-use snapback_core::analysis::sequential::{self, Evidence, Limits, Look, Plan, needed, regression, silence, together};
+use snapback_core::analysis::sequential::{self, Limits, Look, Plan, needed, regression, silence, together};
 use snapback_core::checks::weight;
 use snapback_core::policy::{Quantile, Rule};
 
@@ -30,18 +30,19 @@ fn weights() -> [f64; 4] {
     rules.map(|rule| weight(&rule) / all)
 }
 
-/// The look at whose end the default policy's checks are breached, alone or together.
-pub(crate) fn acts(errors: &Evidence, traffic: Option<&Evidence>) -> Option<usize> {
-    let weights = weights();
-    (0..errors.log_values.len()).find(|look| {
-        let quiet = 0.0;
-        let traffic = traffic.map_or(quiet, |traffic| traffic.log_values[*look]);
-        together(&weights, &[errors.log_values[*look], quiet, quiet, traffic]) >= needed(ALPHA)
-    })
-}
+/// Bad requests that a breach of errors takes.
+const LEAST_BAD: f64 = 5.0;
 
-/// Evidence of errors and of silence.
+/// The look at whose end the default policy's checks are breached, alone or together.
 pub(crate) fn judge(looks: &[Look], errors: &Plan, traffic: Option<&Plan>) -> Option<usize> {
     let traffic = traffic.map(|plan| silence(looks, LEAST_SHARE, plan));
-    acts(&regression(looks, &ERRORS, errors), traffic.as_ref())
+    let errors = regression(looks, &ERRORS, errors);
+    let weights = weights();
+    (0..looks.len()).find(|look| {
+        let quiet = 0.0;
+        let bad: f64 = looks[errors.began[*look]..=*look].iter().flat_map(|look| &look.new).map(|one| one.bad).sum();
+        let by_errors = if bad >= LEAST_BAD { errors.log_values[*look] } else { quiet };
+        let by_traffic = traffic.as_ref().map_or(quiet, |traffic| traffic.log_values[*look]);
+        together(&weights, &[by_errors, quiet, quiet, by_traffic]) >= needed(ALPHA)
+    })
 }
