@@ -124,7 +124,7 @@ impl Cell {
                 polls.push(None);
                 continue;
             }
-            let total = |pods: &[Tally]| pods.iter().fold(Tally::default(), |sum, one| sum.plus(*one));
+            let total = |pods: &[Tally]| pods.iter().copied().sum::<Tally>();
             polls.push(Some((total(&new), total(&old))));
             looks.push((poll, Look { old: total(&old), new, against: Against::OldPods, due: Some(0.5) }));
         }

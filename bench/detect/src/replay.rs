@@ -86,7 +86,7 @@ fn one(rollout: &RolloutLine, series: &[SeriesLine]) -> Rollout {
     let due = rollout.new_replicas / (rollout.new_replicas + rollout.old_replicas);
     let looks = (0..=last).map(|minute| Look {
         new: at(minute, &new),
-        old: at(minute, &old).into_iter().fold(Tally::default(), Tally::plus),
+        old: at(minute, &old).into_iter().sum(),
         against: Against::OldPods,
         due: Some(due),
     });
@@ -99,10 +99,7 @@ fn one(rollout: &RolloutLine, series: &[SeriesLine]) -> Rollout {
 
 impl Rollout {
     fn polls(&self) -> Vec<Poll> {
-        self.looks
-            .iter()
-            .map(|look| Some((look.new.iter().fold(Tally::default(), |sum, one| sum.plus(*one)), look.old)))
-            .collect()
+        self.looks.iter().map(|look| Some((look.new.iter().copied().sum(), look.old))).collect()
     }
 
     fn by_product(&self) -> Option<usize> {

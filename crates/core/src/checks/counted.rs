@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Measured, side_of};
-use crate::analysis::sequential::{Against, Look, Plan, Scatter, Tally, among_pods, over_time, spare};
+use crate::analysis::sequential::{Against, Look, Plan, Tally, among_pods, over_time, spare};
 use crate::sample::{Answer, Increase, PodSeries, Side, Window, windows};
 
 /// New pods are told apart up to this number; more are put into as many groups, so that a record stays small.
@@ -93,13 +93,13 @@ fn of_side(window: &Window, wanted: Side) -> impl Iterator<Item = (&str, &Increa
 /// What is known before the first look: how much the old pods scattered.
 pub(super) fn plan(measured: &Measured<'_>, alpha: f64, tally: impl Fn(&Increase) -> Tally) -> Plan {
     let rows = past_by_pod(measured, tally);
-    let totals: Vec<Tally> =
-        rows.iter().map(|row| row.iter().fold(Tally::default(), |sum, one| sum.plus(*one))).collect();
-    plan_of(among_pods(&rows), over_time(&totals), measured.looks, alpha)
-}
-
-fn plan_of(among: Scatter, over: Scatter, looks: u32, alpha: f64) -> Plan {
-    Plan { looks, among_pods: among.factor(), over_time: over.factor(), spare: spare(alpha) }
+    let totals: Vec<Tally> = rows.iter().map(|row| row.iter().copied().sum()).collect();
+    Plan {
+        looks: measured.looks,
+        among_pods: among_pods(&rows).factor(),
+        over_time: over_time(&totals).factor(),
+        spare: spare(alpha),
+    }
 }
 
 /// The long time before the rollout: a row per window, in it a tally per pod.

@@ -321,7 +321,11 @@ fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<
             .flatten(),
         covered: if is_traffic { SignedDuration::MAX } else { counted.covered(measured.completed) },
         odds: Some(Odds { found: evidence.log_values.get(last).copied().unwrap_or(0.0), needed: needed_alone }),
-        record: recorded(tested, last, needed_alone),
+        // Only what is, or together with other checks becomes, a breach is recorded.
+        record: match why {
+            Why::OutsideLimit | Why::CountingUp => recorded(tested, last, needed_alone),
+            _ => String::new(),
+        },
         why,
         ..blank(check, tested.unit)
     };

@@ -56,7 +56,7 @@ pub fn among_pods(windows: &[Vec<Tally>]) -> Scatter {
         for (sum, one) in open.iter_mut().zip(window) {
             *sum = sum.plus(*one);
         }
-        let total = open.iter().fold(Tally::default(), |sum, one| sum.plus(*one));
+        let total = open.iter().copied().sum::<Tally>();
         let expected: Vec<f64> = open.iter().map(|one| total.rate() * one.all).collect();
         let serving = expected.iter().zip(&open).filter(|(_, one)| one.all > 0.0);
         if total.bad > 0.0
@@ -74,7 +74,7 @@ pub fn among_pods(windows: &[Vec<Tally>]) -> Scatter {
 /// How much the rate of one revision changes from window to window, by itself or with everything around it.
 pub fn over_time(windows: &[Tally]) -> Scatter {
     let mut scatter = Scatter::default();
-    let total = windows.iter().fold(Tally::default(), |sum, one| sum.plus(*one));
+    let total = windows.iter().copied().sum::<Tally>();
     let (mut expected, mut found) = (Vec::new(), Vec::new());
     let mut open = Tally::default();
     for window in windows {

@@ -33,6 +33,12 @@ impl Tally {
     }
 }
 
+impl std::iter::Sum for Tally {
+    fn sum<I: Iterator<Item = Self>>(tallies: I) -> Self {
+        tallies.fold(Self::default(), Self::plus)
+    }
+}
+
 /// What the new pods are compared with in one look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Against {
@@ -67,6 +73,6 @@ impl Look {
     /// All new pods together, without one of them.
     pub(super) fn total(&self, without: Option<usize>) -> Tally {
         let others = self.new.iter().enumerate().filter(|(index, _)| Some(*index) != without);
-        others.fold(Tally::default(), |sum, (_, one)| sum.plus(*one))
+        others.map(|(_, one)| *one).sum()
     }
 }

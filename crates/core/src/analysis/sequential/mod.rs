@@ -30,7 +30,7 @@ pub use dispersion::{Scatter, among_pods, over_time};
 pub use look::{Against, Look, Tally};
 pub use proof::{keeps_limit, keeps_ratio, keeps_share};
 pub use record::{Part, PartRule, RecordError, Recorded, evidence};
-pub use test::{Evidence, Limits, Plan, TOLERANCE, mean, regression, silence, spare, worse_than_before};
+pub use test::{Evidence, Limits, Plan, TOLERANCE, mean, regression, silence, spare};
 
 /// `ln(1/α)`: what the logarithm of an e-value must reach.
 pub fn needed(alpha: f64) -> f64 {

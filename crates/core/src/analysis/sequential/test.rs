@@ -262,9 +262,3 @@ pub fn mean(parts: &[(f64, Evidence)]) -> Evidence {
         began: (0..looks).map(strongest).collect(),
     }
 }
-
-/// Whether something that was not released got worse at the same time: `ln V` of its failures now against the time before.
-pub fn worse_than_before(looks: &[Look], plan: &Plan) -> Evidence {
-    let limits = Limits { max: None, ratio: Some(TOLERANCE / BEFORE), floor: 0.0 };
-    chain(looks, &limits, plan, None)
-}
