@@ -8,6 +8,7 @@ pub mod config;
 pub mod context;
 pub mod error;
 mod lists;
+mod pace;
 pub mod pod_watch;
 pub mod policy;
 pub mod rollback;

@@ -1,9 +1,11 @@
 //! Wiring: streams, controllers, health, and an orderly end.
 
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{Either, Ready, ready};
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
@@ -15,6 +17,7 @@ use snapback_core::workload::Kind;
 use snapback_prometheus::{Source, SourceError};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::announce::Announcer;
 use crate::concern::{policies_of, policies_of_record, rollbacks_of};
@@ -22,6 +25,7 @@ use crate::config::OperatorConfig;
 use crate::context::{BadNow, Clock, Context, Failures};
 use crate::error::{Error, report};
 use crate::lists::Lists;
+use crate::pace::Pace;
 use crate::pod_watch::{PodWatches, slim};
 use crate::policy::overlap::{SpecChanges, concerned};
 use crate::policy::{self, PolicyContext};
@@ -157,10 +161,12 @@ pub async fn run(
 
     let synced = tokio::spawn(until_synced(lists.clone(), Arc::clone(&health)));
 
-    let judging =
-        policies.run(policy::reconcile, on_policy_error, policy_context).for_each(async |done| log("policy", done));
-    let acting =
-        rollbacks.run(rollback::reconcile, on_rollback_error, shared).for_each(async |done| log("rollback", done));
+    let judging = policies
+        .run(paced(policy::reconcile), on_policy_error, policy_context)
+        .for_each(async |done| log("policy", done));
+    let acting = rollbacks
+        .run(paced(rollback::reconcile), on_rollback_error, shared)
+        .for_each(async |done| log("rollback", done));
     let work = tokio::spawn(async move { tokio::join!(judging, acting) });
 
     stop.await;
@@ -183,6 +189,23 @@ async fn until_synced(lists: Lists, health: Arc<Health>) {
     tracing::info!("watching: the first lists are in");
     health.synced();
 }
+
+/// Reconciles an object at once, or once its pace allows it.
+fn paced<K, C, F>(reconcile: impl Fn(Arc<K>, Arc<C>) -> F) -> impl FnMut(Arc<K>, Arc<C>) -> Paced<F>
+where
+    K: Resource,
+    K::DynamicType: Default + Eq + Hash,
+    F: Future<Output = Result<Action, Error>>,
+{
+    let pace = Pace::default();
+    move |object, context| match pace.begin(ObjectRef::from_obj(&*object), Instant::now()) {
+        Ok(()) => Either::Left(reconcile(object, context)),
+        Err(left) => Either::Right(ready(Ok(Action::requeue(left)))),
+    }
+}
+
+/// A reconcile, or the answer that it is not yet time for it.
+type Paced<F> = Either<F, Ready<Result<Action, Error>>>;
 
 /// What the metadata watches have in common.
 struct Watching<'a> {
