@@ -121,6 +121,7 @@ fn what_cannot_be_meant_is_refused_with_its_field() {
             "spec.soak.duration must be at least spec.soak.interval",
         ),
         (json!({"soak": {"duration": "25h"}}), "spec.soak.duration must be at most 24h"),
+        (json!({"soak": {"progressDeadline": "9s"}}), "spec.soak.progressDeadline must be at least 10s"),
         (json!({"minimumRequests": 0}), "spec.minimumRequests must be at least 1"),
         (json!({"analysis": {"failures": 3}}), "spec.analysis.failures must be set only with method: Consecutive"),
         (json!({"analysis": {"method": "Consecutive", "failures": 0}}), "spec.analysis.failures must be at least 1"),

@@ -244,6 +244,7 @@ fn workload(count: usize) -> Workload {
         ip: Some([127, 0, 0, 1].into()),
         ready: true,
         ready_since: None,
+        hanging_since: None,
         leaving: false,
         unschedulable: false,
         failure: None,

@@ -9,6 +9,7 @@ use snapback_core::ownership::Owner;
 use snapback_core::policy::{Check, Rule, Severity};
 use snapback_core::rollback::{Act, Phase, Progress, Step, Stuck, handed_back, step};
 use snapback_core::sample::{Counts, PodSeries};
+use snapback_core::watch::{Decision, Phase as Watched, decide, observe};
 use snapback_core::workload::{Incomplete, Kind, PodFacts, Replacing, Workload, rolled_out};
 use support::*;
 
@@ -262,4 +263,62 @@ fn numbers_of_a_name_that_stays_belong_to_the_revision_that_had_it_then() {
     let check = Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) };
     let result = evaluate(&check, 2, &measured);
     assert_eq!((result.value, result.baseline, result.in_a_row), (Some(1.0), Some(0.0), 2), "{result:?}");
+}
+
+/// Runs since `second`, and is not ready.
+fn hanging(pod: PodFacts, second: i64) -> PodFacts {
+    PodFacts { hanging_since: Some(at(second)), ..unready(pod) }
+}
+
+/// What is decided at second 700 about a rollout of v2 with these pods, with a progress deadline of 10 minutes.
+fn stuck_with(kind: Kind, pods: Vec<PodFacts>) -> Decision {
+    let of_kind = |workload| Workload { kind, ..workload };
+    let (v1, _) = observe(None, &of_kind(stateful_set("v1", all("v1"))), at(0));
+    let rolling = of_kind(stateful_set("v2", pods));
+    let (state, _) = observe(Some(&v1), &rolling, at(10));
+    decide(&policy(), state, &rolling, &[passing()], None, at(700))
+}
+
+#[test]
+fn a_new_pod_that_hangs_longer_than_the_deadline_is_a_breach() {
+    for kind in [Kind::StatefulSet, Kind::DaemonSet] {
+        let pods = |since| vec![numbered("v1", 0), numbered("v1", 1), hanging(numbered("v2", 2), since)];
+        assert!(stuck_with(kind, pods(101)).order.is_none(), "it has a second left");
+        let order = stuck_with(kind, pods(100)).order.expect("an order");
+        assert_eq!(order.breached, ["progress"]);
+        assert_eq!(order.first_bad, Some(at(100)));
+        let told = &order.evidence.last().unwrap().message;
+        assert_eq!(told, "1 of 1 new pods run, but were not ready within 10m (web-2)");
+    }
+}
+
+#[test]
+fn a_new_pod_that_is_not_started_is_not_held_against_the_release() {
+    let slow = stuck_with(Kind::StatefulSet, vec![numbered("v1", 0), numbered("v1", 1), unready(numbered("v2", 2))]);
+    assert!(slow.order.is_none());
+    let hangs = PodFacts { leaving: true, ..hanging(numbered("v2", 2), 20) };
+    assert!(stuck_with(Kind::StatefulSet, vec![numbered("v1", 0), numbered("v1", 1), hangs]).order.is_none());
+}
+
+#[test]
+fn pods_that_hang_beside_old_ones_that_hang_are_not_the_release_s_fault() {
+    let pods = vec![numbered("v1", 0), hanging(numbered("v1", 1), 650), hanging(numbered("v2", 2), 20)];
+    let decision = stuck_with(Kind::StatefulSet, pods);
+    assert!(decision.order.is_none());
+    assert_eq!(decision.state.phase, Watched::Held);
+    assert!(
+        decision.state.standing.message.contains("nor is web-1, which is not new"),
+        "{:?}",
+        decision.state.standing
+    );
+}
+
+#[test]
+fn one_new_pod_of_many_that_hangs_is_not_the_release_s_fault() {
+    let pods = vec![hanging(numbered("v2", 0), 20), numbered("v2", 1), numbered("v2", 2)];
+    let decision = stuck_with(Kind::DaemonSet, pods);
+    assert!(decision.order.is_none());
+    assert_eq!(decision.state.standing.reason, "NotCausedByRelease");
+    let two = vec![hanging(numbered("v2", 0), 20), hanging(numbered("v2", 1), 20), numbered("v2", 2)];
+    assert!(stuck_with(Kind::DaemonSet, two).order.is_some());
 }

@@ -40,6 +40,18 @@ pub(crate) fn daemon_set(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
+/// A new pod that runs and never becomes ready: Kubernetes has no deadline for it, so the policy's own one ends it.
+pub(crate) fn hanging(bed: &Bed) -> Result<()> {
+    let scenario = Scenario::new(bed, "hanging")?.like(|v1| v1.kind("StatefulSet"));
+    scenario.adopt(0, "soak: {duration: 14s, interval: 2s, progressDeadline: 10s}")?;
+    scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("NOT_READY", "true")]))?;
+    let rollback = scenario.ended(RollbackPhase::Succeeded, 90)?;
+    ensure!(rollback.spec.trigger.checks == ["progress"], "{:?}", rollback.spec.trigger);
+    let deleted = rollback.status.unwrap_or_default().deleted_pods;
+    ensure!(deleted.len() == 1 && deleted[0].name == "checkout-2", "{deleted:?}");
+    scenario.is_version("v1")
+}
+
 /// The pods of v1 and v2 have the same names, so the numbers of v2 are told by the life of its pods.
 pub(crate) fn errors(bed: &Bed) -> Result<()> {
     let scenario = Scenario::new(bed, "stateful-errors")?.like(|v1| v1.kind("StatefulSet").replicas(2));

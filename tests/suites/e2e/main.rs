@@ -143,6 +143,7 @@ fn side_by_side() -> Vec<Test> {
         ("a_stateful_set_that_waits_for_its_bad_pod_is_unwedged", kinds::wedged),
         ("a_daemon_set_that_crashes_is_undone", kinds::daemon_set),
         ("errors_in_a_stateful_set_are_undone", kinds::errors),
+        ("a_stateful_set_whose_new_pod_never_gets_ready_is_undone", kinds::hanging),
         ("a_change_of_data_is_taken_back_by_a_real_job_before_the_undo", data::taken_back),
         ("when_the_real_job_fails_nothing_is_undone", data::not_taken_back),
         ("an_irreversible_release_is_frozen_while_old_pods_serve", data::frozen),

@@ -20,6 +20,9 @@ const DEFAULT_SOAK: SignedDuration = SignedDuration::from_mins(15);
 const DEFAULT_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 const LONGEST_SOAK: SignedDuration = SignedDuration::from_hours(24);
 const DEFAULT_EXTENSION: i32 = 4;
+/// As Kubernetes' own for Deployments.
+const DEFAULT_PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
+const SHORTEST_PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_secs(10);
 const DEFAULT_FAILURES: u32 = 3;
 const DEFAULT_FALSE_ALARMS: f64 = 0.001;
 const SMALLEST_FALSE_ALARMS: f64 = 1e-6;
@@ -112,7 +115,12 @@ fn soak(spec: Option<&SoakSpec>) -> Result<Soak, InvalidSpec> {
     if longest < soak {
         return Err(InvalidSpec::new("spec.soak.maxDuration", "must be at least spec.soak.duration"));
     }
-    Ok(Soak { duration: soak, interval, longest })
+    let deadline = spec.progress_deadline.as_deref();
+    let progress_deadline = optional("spec.soak.progressDeadline", deadline, DEFAULT_PROGRESS_DEADLINE)?;
+    if progress_deadline < SHORTEST_PROGRESS_DEADLINE {
+        return Err(InvalidSpec::new("spec.soak.progressDeadline", "must be at least 10s"));
+    }
+    Ok(Soak { duration: soak, interval, longest, progress_deadline })
 }
 
 fn analysis(spec: Option<&AnalysisSpec>) -> Result<Analysis, InvalidSpec> {

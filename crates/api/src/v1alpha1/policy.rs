@@ -196,6 +196,13 @@ pub struct SoakSpec {
     #[schemars(length(min = 2, max = 16))]
     #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
     pub max_duration: Option<String>,
+    /// StatefulSets and DaemonSets: the longest that a new pod may take to become ready, from when all its containers run
+    /// and have passed their startup probes, such as "30m". Past it, the release is found bad. Default: 10m. Deployments
+    /// have their own, `spec.progressDeadlineSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub progress_deadline: Option<String>,
 }
 
 /// How single windows become a verdict.

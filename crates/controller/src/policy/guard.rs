@@ -11,6 +11,7 @@ use snapback_core::workload::{FROZEN, Kind};
 use snapback_prometheus::CompiledNames;
 
 use super::PolicyContext;
+use super::quarantine::Records;
 use crate::sampler::metric_names;
 
 /// A policy that means something.
@@ -29,6 +30,8 @@ pub(super) struct Guarded {
     pub(super) absent: Option<String>,
     /// What the metadata watch shows of each target.
     pub(super) seen: BTreeMap<String, Seen>,
+    /// What was undone in its namespace.
+    pub(super) records: Records,
 }
 
 /// What the metadata watch shows of a workload.
@@ -56,7 +59,8 @@ pub(super) fn guard(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Guar
     let absent = policy.spec.target_ref.as_ref().map(|target| target.name.clone());
     let absent = absent.filter(|name| !seen.contains_key(name));
     let seen = seen.into_iter().map(|(name, (seen, _))| (name, seen)).collect();
-    Ok(Guarded { policy: validated, kind, names, targets, overridden, absent, seen })
+    let records = Records::of(&ctx.shared, policy.metadata.namespace.as_deref().unwrap_or_default());
+    Ok(Guarded { policy: validated, kind, names, targets, overridden, absent, seen, records })
 }
 
 /// Reads the spec as the schema cannot: relations between fields, names of sources, PromQL.

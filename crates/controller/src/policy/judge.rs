@@ -119,7 +119,9 @@ fn follow(look: &Look<'_>, now: Timestamp) -> (Target, Vec<Notice>) {
     notices.extend(watch::release(&mut state, &released, now));
     if state.rollback.is_none() {
         let good = state.known_good.as_ref().map(|good| good.fingerprint.as_str());
-        state.rollback = quarantine::by_hand(look.shared, state.uid.as_str(), good, state.current.fingerprint.as_str());
+        let quarantined: Vec<String> = state.quarantined.iter().map(|bad| bad.rollback.clone()).collect();
+        let current = state.current.fingerprint.as_str();
+        state.rollback = look.guarded.records.unknown_to(state.uid.as_str(), good, current, &quarantined);
     }
     (state, notices)
 }

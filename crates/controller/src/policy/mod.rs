@@ -173,9 +173,10 @@ fn is_settled(
         !good.snapshot.is_empty() && !configuration::is_owed(&good, rules) && !configuration::has_lost(&good, rules)
     });
     let good = known.known_good.as_ref().map(|good| good.fingerprint.as_str());
+    let quarantined: Vec<String> = known.quarantined.iter().map(|bad| bad.rollback.clone()).collect();
     known.rollout.is_none()
         && known.rollback.is_none()
-        && quarantine::by_hand(shared, &known.uid, good, &known.current.fingerprint).is_none()
+        && guarded.records.unknown_to(&known.uid, good, &known.current.fingerprint, &quarantined).is_none()
         && is_kept
         && !shared.retries.left(known, shared.now()).is_some_and(|left| left.is_zero())
         && policy.status.as_ref().and_then(|status| status.observed_generation) == policy.metadata.generation

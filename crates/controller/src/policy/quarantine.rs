@@ -1,8 +1,12 @@
 //! Revisions that were undone before: whom a person let go, and what is said of those that nobody undoes again.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use kube::ResourceExt;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
-use snapback_api::v1alpha1::TargetStatus;
+use snapback_api::v1alpha1::{Rollback, RollbackPhase, TargetStatus, Timeline};
 use snapback_core::notice::{Notice, Reason};
 use snapback_core::rollback::WHO;
 use snapback_core::watch::{Order, Phase, Standing, Target};
@@ -20,22 +24,54 @@ pub(super) fn released(shared: &Context, namespace: &str, known: Option<&TargetS
     names.filter(is_released).cloned().collect()
 }
 
-/// The record of a person who is putting the known good revision back: the target follows it like one of its own, and
-/// quarantines what was left. `current` is the live revision. Once the undo is done: before, the policy judges on.
-pub(super) fn by_hand(shared: &Context, uid: &str, good: Option<&str>, current: &str) -> Option<String> {
-    let record = shared.records.state().into_iter().find(|record| {
-        record.0.as_ref().is_ok_and(|record| {
-            let puts_back = record.ordered().is_some_and(|ordered| {
-                ordered.uid == uid && ordered.to.fingerprint == current && good == Some(current)
-            });
-            let is_done = record
-                .status
-                .as_ref()
-                .is_some_and(|status| status.timeline.undo_accepted_at.is_some() && status.timeline.ended_at.is_none());
-            record.is_by_hand() && puts_back && is_done
-        })
-    });
-    record.map(|record| record.name_any())
+/// The records of one namespace, by the UID of their workload. Read from the cache once for all targets of a policy.
+#[derive(Default)]
+pub(super) struct Records(HashMap<String, Vec<Arc<DeserializeGuard<Rollback>>>>);
+
+impl Records {
+    pub(super) fn of(shared: &Context, namespace: &str) -> Self {
+        let mut by_workload: HashMap<String, Vec<_>> = HashMap::new();
+        for record in shared.records.state() {
+            let here = record.0.as_ref().ok().filter(|one| one.metadata.namespace.as_deref() == Some(namespace));
+            if let Some(uid) = here.and_then(Rollback::ordered).map(|ordered| ordered.uid.to_owned()) {
+                by_workload.entry(uid).or_default().push(record);
+            }
+        }
+        Self(by_workload)
+    }
+
+    /// The record whose undo put the known good revision back, and of which the target does not know: a person's while
+    /// it is under way, and one of ours whose order was placed when we died, or could not write it into the status. The
+    /// target follows it, and quarantines what was left. Not before the undo is done: until then, it is judged on.
+    pub(super) fn unknown_to(
+        &self,
+        uid: &str,
+        good: Option<&str>,
+        current: &str,
+        quarantined: &[String],
+    ) -> Option<String> {
+        let of_target: Vec<&Rollback> = self.0.get(uid)?.iter().filter_map(|record| record.0.as_ref().ok()).collect();
+        let has_put_back = |record: &&&Rollback| {
+            let puts_back = record.ordered().is_some_and(|ordered| ordered.to.fingerprint == current);
+            good == Some(current) && puts_back && timeline(record).is_some_and(|times| times.undo_accepted_at.is_some())
+        };
+        let by_hand = of_target.iter().filter(|record| record.is_by_hand()).filter(has_put_back);
+        let mut under_way = by_hand.filter(|record| timeline(record).is_some_and(|times| times.ended_at.is_none()));
+        let ours = || {
+            let newest =
+                of_target.iter().filter(|record| !record.is_by_hand()).max_by_key(|record| record.decided_at());
+            newest.filter(has_put_back).filter(|record| {
+                let phase = record.status.as_ref().and_then(|status| status.phase);
+                let is_void = matches!(phase, Some(RollbackPhase::Superseded | RollbackPhase::Rejected));
+                !is_void && record.spec.released.is_none() && !quarantined.contains(&record.name_any())
+            })
+        };
+        under_way.next().or_else(ours).map(|record| record.name_any())
+    }
+}
+
+fn timeline(record: &Rollback) -> Option<&Timeline> {
+    record.status.as_ref().map(|status| &status.timeline)
 }
 
 /// The undo did not help before: a second one would not either.

@@ -30,6 +30,7 @@ pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
         created: pod.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         ready: condition("Ready", "True"),
         ready_since: ready_since(&status),
+        hanging_since: hanging_since(&status),
         leaving: pod.metadata.deletion_timestamp.is_some() || node_took_it || condition("DisruptionTarget", "True"),
         unschedulable,
         failure: Failure::of(&containers(&status)),
@@ -39,6 +40,23 @@ pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
 fn ready_since(status: &PodStatus) -> Option<Timestamp> {
     let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready")?;
     ready.last_transition_time.as_ref().filter(|_| ready.status == "True").map(|time| time.0)
+}
+
+/// The `Ready` condition alone would not do: it is false for a pod whose node is lost, and for one that waits for a
+/// readiness gate of somebody else.
+fn hanging_since(status: &PodStatus) -> Option<Timestamp> {
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready")?;
+    let containers = status.container_statuses.as_deref().unwrap_or_default();
+    if ready.status != "False" || containers.iter().all(|container| container.ready) {
+        return None;
+    }
+    let running = |container: &ContainerStatus| {
+        let started = container.state.as_ref()?.running.as_ref()?.started_at.as_ref()?;
+        (container.started != Some(false)).then_some(started.0)
+    };
+    let started = containers.iter().map(running).collect::<Option<Vec<_>>>()?;
+    let unready = ready.last_transition_time.as_ref().map(|time| time.0);
+    started.into_iter().chain(unready).max()
 }
 
 fn containers(status: &PodStatus) -> Vec<Container> {
@@ -55,5 +73,54 @@ fn container(status: &ContainerStatus) -> Container {
         restarts: status.restart_count,
         waiting: state.and_then(|state| state.waiting.as_ref()).and_then(|waiting| waiting.reason.clone()),
         ended: ended.map(|ended| Ended { code: ended.exit_code, reason: ended.reason.clone().unwrap_or_default() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const LATER: &str = "2026-01-01T00:00:07Z";
+
+    /// Since which second of its time a pod hangs.
+    fn hangs(ready: (&str, &str), containers: impl Into<Value>) -> Option<i64> {
+        let conditions = json!([{"type": "Ready", "status": ready.0, "lastTransitionTime": ready.1}]);
+        let status = json!({"conditions": conditions, "containerStatuses": containers.into()});
+        let since = hanging_since(&serde_json::from_value(status).unwrap())?;
+        Some(since.as_second() % 60)
+    }
+
+    fn running(ready: bool, started: bool) -> Value {
+        let state = json!({"running": {"startedAt": "2026-01-01T00:00:05Z"}});
+        json!({"name": "app", "image": "", "imageID": "", "restartCount": 0, "ready": ready, "started": started, "state": state})
+    }
+
+    #[test]
+    fn a_pod_hangs_from_the_later_of_its_start_and_its_end_of_readiness() {
+        assert_eq!(hangs(("False", "2026-01-01T00:00:01Z"), json!([running(false, true)])), Some(5));
+        assert_eq!(hangs(("False", LATER), json!([running(false, true), running(true, true)])), Some(7));
+        assert_eq!(hangs(("True", LATER), json!([running(true, true)])), None);
+    }
+
+    #[test]
+    fn a_pod_of_a_lost_node_does_not_hang() {
+        // Its conditions are the node controller's; its containers are as the kubelet last told them.
+        assert_eq!(hangs(("False", LATER), json!([running(true, true)])), None);
+        assert_eq!(hangs(("Unknown", LATER), json!([running(false, true)])), None);
+    }
+
+    #[test]
+    fn a_pod_that_is_not_started_does_not_hang() {
+        assert_eq!(
+            hangs(("False", LATER), json!([running(false, false)])),
+            None,
+            "its startup probe has its own limit"
+        );
+        let mut pulling = running(false, false);
+        pulling["state"] = json!({"waiting": {"reason": "ContainerCreating"}});
+        assert_eq!(hangs(("False", LATER), json!([running(false, true), pulling])), None);
+        assert_eq!(hangs(("False", LATER), Value::Null), None);
     }
 }

@@ -23,7 +23,7 @@ async fn within_a_window_that_denies_a_bad_release_waits_for_a_person() {
     world.deploy("v2", false);
     let asks = |world: &World| world.rollbacks().first().and_then(phase) == Some(RollbackPhase::AwaitingApproval);
     world.until("the question", asks).await;
-    let mirrored = |world: &World| world.target().is_some_and(|target| target.phase == PhaseName::AwaitingApproval);
+    let mirrored = |world: &World| world.target().is_some_and(|target| target.reason == "AwaitingApproval");
     world.until("the question in the policy", mirrored).await;
 
     let asked = world.rollbacks().remove(0);

@@ -167,6 +167,11 @@ impl World {
     }
 
     pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        self.until_by(Duration::from_millis(50), what, is_so).await;
+    }
+
+    /// Looks every `step`: what lasts need not be looked for often.
+    async fn until_by(&self, step: Duration, what: &str, is_so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(self) {
             assert!(
@@ -176,7 +181,7 @@ impl World {
                 self.rollbacks(),
                 self.api.calls().iter().rev().take(12).map(Call::title).collect::<Vec<_>>()
             );
-            sleep(Duration::from_millis(50)).await;
+            sleep(step).await;
         }
     }
 
@@ -186,16 +191,20 @@ impl World {
     }
 
     /// Waits until nothing is judged or undone any more.
+    /// Nothing is under way, and what is the policies' to follow is followed: looks keep a pace of a second.
     pub(crate) async fn at_rest(&self, what: &str) {
-        self.until(what, |world| {
+        let is_at_rest = |world: &Self| {
             let ended = world.rollbacks().iter().all(|rollback| {
                 rollback.status.as_ref().is_some_and(|status| {
                     is_over(status.phase) && status.helm.as_ref().is_none_or(|helm| helm.ended_at.is_some())
                 })
             });
             ended && world.target().is_some_and(|target| target.rollback.is_none() && target.rollout.is_none())
-        })
-        .await;
+        };
+        let step = Duration::from_millis(500);
+        self.until_by(step, what, is_at_rest).await;
+        sleep(Duration::from_secs(2)).await;
+        self.until_by(step, what, is_at_rest).await;
     }
 
     pub(crate) fn policy_now(&self) -> Option<RollbackPolicy> {

@@ -59,6 +59,8 @@ pub struct Soak {
     pub interval: SignedDuration,
     /// The longest that a soak is extended to while the checks cannot tell.
     pub longest: SignedDuration,
+    /// How long a started pod of a StatefulSet or DaemonSet may take to become ready.
+    pub progress_deadline: SignedDuration,
 }
 
 impl Soak {

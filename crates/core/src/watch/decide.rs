@@ -117,7 +117,7 @@ fn judge(
     }
 
     let mut results = checks.to_vec();
-    results.extend(super::progress::evaluate(workload, &rollout));
+    results.extend(super::progress::evaluate(workload, &rollout, policy.soak.progress_deadline, now));
     if let Some(cause) = Cause::breached(&results) {
         return on_cause(policy, state, workload, cause, &rollout, now);
     }

@@ -25,6 +25,9 @@ pub struct PodFacts {
     pub ready: bool,
     /// Since when it is; `None` while it is not.
     pub ready_since: Option<Timestamp>,
+    /// Since when it is not ready though all its containers run and have passed their startup probes, as its kubelet says;
+    /// `None` otherwise. A lost node changes the pod's conditions, but not this.
+    pub hanging_since: Option<Timestamp>,
     /// Being deleted, evicted, preempted or shut down with its node: no evidence about the release.
     pub leaving: bool,
     /// The scheduler found no place for it: a matter of capacity, not of the release.
