@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use snapback_core::checks::{CheckResult, Verdict, Why};
 use snapback_core::notice::Reason;
 use snapback_core::permission::Permission;
-use snapback_core::policy::{Mode, OnNoData, Policy, Severity};
+use snapback_core::policy::{Mode, OnInconclusive, OnNoData, Policy, Severity};
 use snapback_core::readiness::Readiness;
 use snapback_core::rollback::{Acting, Phase as Act};
 use snapback_core::sample::Missing;
@@ -221,6 +221,18 @@ fn a_run_of_bad_windows_at_the_end_of_the_soak_is_waited_out() {
 fn a_check_without_anything_to_compare_with_does_not_hold_a_release_for_ever() {
     let unclear = errors(Verdict::Inconclusive, Why::NoBaseline);
     assert_eq!(decided(&policy(), &complete_v2(), &[unclear], 80).state.phase, Phase::Idle);
+}
+
+#[test]
+fn what_cannot_be_told_to_the_end_of_the_longest_soak_is_accepted_and_called_unproven() {
+    let close = || errors(Verdict::Inconclusive, Why::TooCloseToSay);
+    assert_eq!(decided(&policy(), &complete_v2(), &[close()], 259).state.standing.reason, "Undecided");
+    let decision = decided(&policy(), &complete_v2(), &[close()], 260);
+    assert_eq!((decision.state.phase, decision.state.standing.reason.as_str()), (Phase::Idle, "Unproven"));
+    assert_eq!(decision.state.known_good.expect("it").fingerprint, version("v2"));
+    assert!(decision.notices.iter().any(|notice| notice.reason == Reason::Inconclusive));
+    let hold = Policy { on_inconclusive: OnInconclusive::Hold, ..policy() };
+    assert_eq!(decided(&hold, &complete_v2(), &[close()], 9000).state.standing.reason, "Undecided");
 }
 
 #[test]

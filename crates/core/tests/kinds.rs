@@ -3,7 +3,7 @@
 
 mod support;
 
-use snapback_core::checks::{Measured, evaluate};
+use snapback_core::checks::{Measured, Why, evaluate};
 use snapback_core::ids::PodUid;
 use snapback_core::ownership::Owner;
 use snapback_core::policy::{Check, Rule, Severity};
@@ -263,6 +263,53 @@ fn numbers_of_a_name_that_stays_belong_to_the_revision_that_had_it_then() {
     let check = Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) };
     let result = evaluate(&check, 2, &measured);
     assert_eq!((result.value, result.baseline, result.in_a_row), (Some(1.0), Some(0.0), 2), "{result:?}");
+}
+
+/// All three were old ones when the rollout began, and are new ones by now. That all of them failed together while it went
+/// on is no fault of the release.
+#[test]
+fn numbers_of_old_pods_stay_theirs_when_the_last_of_them_is_gone() {
+    let mut now = stateful_set("v2", all("v2"));
+    for (pod, created) in now.pods.iter_mut().zip([160, 100, 50]) {
+        pod.created = at(created);
+    }
+    let series = |pod: &str, counts, points: &[(i64, f64)]| PodSeries {
+        pod: pod.into(),
+        counts,
+        key: String::new(),
+        points: points.iter().map(|(second, value)| (at(*second), *value)).collect(),
+    };
+    let failing = [(30, 0.0), (70, 50.0), (100, 100.0), (130, 150.0), (160, 200.0)];
+    let requests = Ok(vec![
+        series(
+            "web-0",
+            Counts::Good,
+            &[(0, 900.0), (30, 1800.0), (70, 1850.0), (100, 1900.0), (130, 1950.0), (160, 2000.0)],
+        ),
+        series("web-0", Counts::Bad, &failing),
+        series(
+            "web-2",
+            Counts::Good,
+            &[(0, 900.0), (30, 1800.0), (70, 50.0), (100, 100.0), (130, 150.0), (160, 200.0)],
+        ),
+        series("web-2", Counts::Bad, &failing.map(|(second, value)| (second, if second == 30 { 0.0 } else { value }))),
+    ]);
+    let measured = Measured {
+        revision: &version("v2"),
+        known_good: None,
+        since: at(40),
+        completed: None,
+        workload: &now,
+        requests: &requests,
+        latencies: &Ok(Vec::new()),
+        queries: &std::collections::BTreeMap::new(),
+        past: None,
+        looks: 6,
+        minimum_requests: 50,
+    };
+    let check = Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) };
+    let result = evaluate(&check, 2, &measured);
+    assert_eq!((result.baseline, &result.why), (Some(0.5), &Why::ExternalCause), "{result:?}");
 }
 
 /// Runs since `second`, and is not ready.

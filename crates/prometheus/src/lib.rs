@@ -8,6 +8,7 @@
 //! [`requests`] and [`latencies`] read their answers. A user's own query goes through [`validate`] when it is written,
 //! through [`render`] when it is asked, and through [`to_points`] when it is answered.
 
+mod batch;
 mod config;
 mod counters;
 mod credentials;
@@ -20,6 +21,7 @@ mod source;
 mod syntax;
 mod transport;
 
+pub use batch::{Counter, Pods, Shared};
 pub use config::{AuthConfig, BasicConfig, HeaderValueConfig, SourceConfig, TlsConfig};
 pub use counters::{latencies, requests, scraped};
 pub use credentials::CredentialsError;

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use crate::batch::{Counter, Pods};
 use crate::names::MetricNames;
 
 /// The longest name that `generateName` makes (63), without the random characters.
@@ -16,22 +17,21 @@ const RANDOM: usize = 5;
 ///
 /// The names must have passed [`MetricNames::compile`].
 pub fn requests_query(names: &MetricNames, namespace: &str, pods: &str) -> String {
-    by_pod(names, &names.requests, &names.code_label, namespace, pods)
+    Counter::Requests.query(names, &[&Pods::new(namespace, pods)])
 }
 
 /// Cumulative buckets of request durations by pod, of the pods of a pattern as the functions below write it.
 ///
 /// The names must have passed [`MetricNames::compile`].
 pub fn latency_query(names: &MetricNames, namespace: &str, pods: &str) -> String {
-    by_pod(names, &names.latency_bucket, "le", namespace, pods)
+    Counter::Latencies.query(names, &[&Pods::new(namespace, pods)])
 }
 
 /// Whether the source reached each pod: the `up` of the last scrape.
 ///
 /// The names must have passed [`MetricNames::compile`].
 pub fn scraped_query(names: &MetricNames, namespace: &str, pods: &str) -> String {
-    let (pod, namespace_label, namespace) = (&names.pod_label, &names.namespace_label, quoted(namespace));
-    format!(r#"max by ({pod}) (up{{{namespace_label}="{namespace}",{pod}=~"{pods}"}})"#)
+    Counter::Scraped.query(names, &[&Pods::new(namespace, pods)])
 }
 
 /// As [`pods_pattern`], of all pods of a StatefulSet.
@@ -80,11 +80,15 @@ fn is_pod_of(pod: &str, replica_set: &str) -> bool {
     rest.is_some_and(|rest| rest.len() == RANDOM && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()))
 }
 
-fn by_pod(names: &MetricNames, metric: &str, label: &str, namespace: &str, pods: &str) -> String {
-    let (pod, namespace_label) = (&names.pod_label, &names.namespace_label);
-    let namespace = quoted(namespace);
+/// Sums of a metric, of the pods that the matchers choose.
+pub(crate) fn by_pod(names: &MetricNames, metric: &str, by: &[&str], matchers: &str) -> String {
     let only = names.only.map(|(label, value)| format!(r#",{label}="{value}""#)).unwrap_or_default();
-    format!(r#"sum by ({pod}, {label}) ({metric}{{{namespace_label}="{namespace}",{pod}=~"{pods}"{only}}})"#)
+    format!("sum by ({}) ({metric}{{{matchers}{only}}})", by.join(", "))
+}
+
+/// Whether pods were reached, of the pods that the matchers choose.
+pub(crate) fn scraped_by_pod(by: &str, matchers: &str) -> String {
+    format!("max by ({by}) (up{{{matchers}}})")
 }
 
 /// A regular expression that matches the text itself. A dot becomes `[.]`, which needs no backslash.

@@ -248,7 +248,7 @@ impl Source {
     /// Reads the reply up to the limit.
     async fn body(&self, response: &mut Response) -> Answer<Vec<u8>> {
         let limit = self.max_response_bytes;
-        let too_large = || Missing::Unavailable(format!("the reply is larger than {limit} bytes"));
+        let too_large = || Missing::TooLarge(limit);
         if response.content_length().is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit))
         {
             return Err(too_large());

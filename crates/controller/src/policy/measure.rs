@@ -75,7 +75,8 @@ fn wanted(
         old_sets,
         since,
         interval: guarded.policy.soak.interval,
-        before: guarded.policy.soak.looks(),
+        // An extended soak has something to be compared with, too.
+        before: guarded.policy.soak.longest_looks(),
         past: true,
         requests: checks.iter().any(|check| matches!(check.rule, Rule::ErrorRate { .. } | Rule::TrafficDrop { .. })),
         latencies: checks.iter().any(|check| matches!(check.rule, Rule::Latency { .. })),

@@ -1,9 +1,11 @@
 //! The one place that asks metrics sources.
 //!
-//! Counters are asked for on a grid: `since`, `since + interval`, ... Each instant is asked for once and kept while its
+//! Counters are asked for on a grid: the multiples of the interval. Each instant is asked for once and kept while its
 //! rollout is judged; what is missing (after a restart, after an outage) is asked for in the same single range query
-//! per metric. So verdicts are a function of the grid, not of when this process happened to run.
+//! per metric. So verdicts are a function of the grid, not of when this process happened to run; and all watches with the
+//! same interval are due at the same instants, so that one query a metric serves all of them.
 
+mod batch;
 mod grid;
 mod names;
 
@@ -11,14 +13,16 @@ pub use grid::Grid;
 pub use names::metric_names;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use snapback_core::sample::{Answer, Missing, PodSeries, Point};
 use snapback_prometheus::{
-    CompiledNames, Source, Values, latencies, latency_query, names_pattern, pods_pattern, render, requests,
-    requests_query, scraped, scraped_query, to_points,
+    CompiledNames, Counter, Pods, Shared, Source, Values, latencies, latency_query, names_pattern, pods_pattern,
+    render, requests, requests_query, scraped, to_points,
 };
+
+use batch::Size;
 
 /// What is wanted for one target at one instant.
 #[derive(Debug, Clone)]
@@ -56,7 +60,7 @@ pub struct Wanted {
 }
 
 /// One watch of one revision.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchKey {
     /// UID of the object that watches (a policy or a `Rollback`).
     pub watcher: String,
@@ -86,11 +90,27 @@ pub struct Sampler {
     sources: BTreeMap<String, Arc<Source>>,
     default: Option<String>,
     kept: Mutex<HashMap<WatchKey, Kept>>,
+    groups: Mutex<HashMap<Group, Turn>>,
 }
 
+/// Watches that one query can serve: they ask the same of the same source, at the same instants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Group {
+    source: Option<String>,
+    /// The query, without pods.
+    shape: String,
+    interval: SignedDuration,
+}
+
+/// Whose turn it is to ask for a group: the others wait, and then find their answers.
+type Turn = Arc<tokio::sync::Mutex<Size>>;
+
 /// What is kept for one watch.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Kept {
+    /// What was wanted last, and when.
+    wanted: Wanted,
+    looked: Timestamp,
     /// ReplicaSets that were ever asked about: only grows, so that the baseline stays when the old pods are gone.
     old_sets: BTreeSet<String>,
     new_sets: BTreeSet<String>,
@@ -111,6 +131,66 @@ struct Past {
 /// Steps of the long time before, each as long as so many looks: six hours, of looks every 30 s.
 const PAST_STEPS: i32 = 72;
 const PAST_STEP: i32 = 10;
+
+/// Looks that a watch may miss before it is no longer asked for along with others, and before it is forgotten: its policy
+/// may be gone.
+const MISSED: i32 = 4;
+const FORGOTTEN: i32 = 120;
+
+impl Kept {
+    fn new(wanted: &Wanted, now: Timestamp) -> Self {
+        Self {
+            wanted: wanted.clone(),
+            looked: now,
+            old_sets: BTreeSet::new(),
+            new_sets: BTreeSet::new(),
+            requests: Track::default(),
+            latencies: Track::default(),
+            scraped: Track::default(),
+            past: Past::default(),
+            queries: BTreeMap::new(),
+        }
+    }
+
+    /// Takes up what is wanted now.
+    fn want(&mut self, wanted: &Wanted, now: Timestamp) {
+        (self.wanted, self.looked) = (wanted.clone(), now);
+        let grown = |known: &mut BTreeSet<String>, sets: &[String]| {
+            let before = known.len();
+            known.extend(sets.iter().cloned());
+            known.len() > before
+        };
+        let more_old = grown(&mut self.old_sets, &wanted.old_sets);
+        let more_new = grown(&mut self.new_sets, &wanted.new_sets);
+        if more_old || more_new {
+            // Other pods belong to the question now: ask for the whole stretch again.
+            self.queries.clear();
+        }
+        if (more_old || more_new) && wanted.all_pods.is_none() {
+            (self.requests, self.latencies) = (Track::default(), Track::default());
+            (self.scraped, self.past) = (Track::default(), Past::default());
+        }
+    }
+
+    /// Patterns of all its pods, of the old ones and of the new ones.
+    fn patterns(&self) -> (String, String, String) {
+        let (old, new): (Vec<String>, Vec<String>) =
+            (self.old_sets.iter().cloned().collect(), self.new_sets.iter().cloned().collect());
+        match &self.wanted.all_pods {
+            None => (pods_pattern(&[old.clone(), new.clone()].concat()), pods_pattern(&old), pods_pattern(&new)),
+            Some(all) => (all.clone(), all.clone(), names_pattern(&new)),
+        }
+    }
+
+    /// The counter's answers so far; `None` if it is not wanted.
+    fn track(&mut self, counter: Counter) -> Option<&mut Track<PodSeries>> {
+        match counter {
+            Counter::Requests => self.wanted.requests.then_some(&mut self.requests),
+            Counter::Latencies => self.wanted.latencies.then_some(&mut self.latencies),
+            Counter::Scraped => self.wanted.past.then_some(&mut self.scraped),
+        }
+    }
+}
 
 /// One query's answers so far.
 #[derive(Debug, Clone)]
@@ -138,7 +218,7 @@ impl<T: Clone> Track<T> {
     }
 
     /// The stretch that has to be asked for at `grid`'s newest instant; `None` when it was tried already.
-    fn due(&self, grid: &Grid) -> Option<(Timestamp, Timestamp)> {
+    fn due(&self, grid: &Grid) -> Option<Stretch> {
         let end = grid.newest()?;
         if self.tried.is_some_and(|tried| tried >= end) {
             return None;
@@ -160,6 +240,9 @@ impl<T: Clone> Track<T> {
     }
 }
 
+/// The first and the last instant of a question.
+type Stretch = (Timestamp, Timestamp);
+
 impl Sampler {
     /// A sampler over the configured sources.
     pub fn new(sources: Vec<Source>, default: Option<String>) -> Self {
@@ -168,7 +251,7 @@ impl Sampler {
             _ => None,
         });
         let sources = sources.into_iter().map(|source| (source.name().to_owned(), Arc::new(source))).collect();
-        Self { sources, default, kept: Mutex::new(HashMap::new()) }
+        Self { sources, default, kept: Mutex::default(), groups: Mutex::default() }
     }
 
     /// The source of that name, or what to write instead.
@@ -192,148 +275,206 @@ impl Sampler {
     }
 
     /// Everything that is known at `now`, after asking for what is due.
+    ///
+    /// What one watch is due, the others of its group are mostly due as well: one query asks for all of them.
     pub async fn sample(&self, wanted: &Wanted, now: Timestamp) -> Samples {
-        let mut kept = self.take(wanted);
-        let grid = Grid::new(wanted.since, wanted.interval, wanted.before, now);
-        let old_sets: Vec<String> = kept.old_sets.iter().cloned().collect();
-        let new_sets: Vec<String> = kept.new_sets.iter().cloned().collect();
-        let all_sets: Vec<String> = old_sets.iter().chain(&new_sets).cloned().collect();
-        let (all, old, new) = match &wanted.all_pods {
-            None => (pods_pattern(&all_sets), pods_pattern(&old_sets), pods_pattern(&new_sets)),
-            Some(all) => (all.clone(), all.clone(), names_pattern(&new_sets)),
-        };
+        let known = || Kept::new(wanted, now);
+        lock(&self.kept).entry(wanted.key.clone()).or_insert_with(known).want(wanted, now);
         let source = self.source(wanted.source.as_deref());
-        let mut asked = BTreeMap::new();
-
-        if wanted.requests {
-            let promql = requests_query(wanted.names.names(), &wanted.namespace, &all);
-            if let Some((start, end)) = kept.requests.due(&grid) {
-                let answer = match &source {
-                    Ok(source) => {
-                        let series = source.range(&promql, start, end, wanted.interval).await;
-                        series.and_then(|series| requests(series, &wanted.names))
-                    }
-                    Err(missing) => Err(missing.clone()),
-                };
-                kept.requests.note(end, answer, merge_series);
-            }
-            asked.insert("requests".to_owned(), promql);
-        }
-        if wanted.latencies {
-            let promql = latency_query(wanted.names.names(), &wanted.namespace, &all);
-            if let Some((start, end)) = kept.latencies.due(&grid) {
-                let answer = match &source {
-                    Ok(source) => {
-                        let series = source.range(&promql, start, end, wanted.interval).await;
-                        series.and_then(|series| latencies(series, &wanted.names))
-                    }
-                    Err(missing) => Err(missing.clone()),
-                };
-                kept.latencies.note(end, answer, merge_series);
-            }
-            asked.insert("latencies".to_owned(), promql);
+        let counters = [
+            (Counter::Requests, wanted.requests),
+            (Counter::Latencies, wanted.latencies),
+            (Counter::Scraped, wanted.past),
+        ];
+        for (counter, _) in counters.iter().filter(|(_, is_wanted)| *is_wanted) {
+            self.ask_counter(*counter, &source, wanted, now).await;
         }
         if wanted.past
             && let Ok(source) = &source
         {
-            self.ask_scraped(source, wanted, &grid, &all, &mut kept).await;
-            ask_past(source, wanted, &all, &mut kept.past).await;
+            self.ask_past(source, wanted).await;
         }
-        for (check, promql) in &wanted.queries {
-            let text = |pods: &str| {
-                let values = Values { namespace: &wanted.namespace, target: &wanted.target, pods };
-                render(promql, &values).map_err(|error| Missing::BadQuery(error.to_string()))
-            };
-            let track = kept.queries.entry(check.clone()).or_default();
-            if let Some((start, end)) = track.due(&grid) {
-                let answer = match (&source, &text(&old), &text(&new)) {
-                    (Ok(source), Ok(before), Ok(after)) => ask_own(source, (before, after), wanted, start, end).await,
-                    (Err(missing), ..) | (_, Err(missing), _) | (_, _, Err(missing)) => Err(missing.clone()),
-                };
-                track.note(end, answer, std::iter::Extend::extend);
-            }
-            asked.insert(check.clone(), text(&new).unwrap_or_else(|_| promql.clone()));
-        }
-
-        let mut requests = kept.requests.answer();
-        if let Ok(series) = &mut requests {
-            series.extend(kept.scraped.found.iter().cloned());
-        }
-        let past = kept.past.requests.iter().chain(&kept.past.latencies).flatten().cloned();
-        let samples = Samples {
-            requests,
-            latencies: kept.latencies.answer(),
-            past: past.collect(),
-            queries: kept.queries.iter().map(|(check, track)| (check.clone(), track.answer())).collect(),
-            asked,
-        };
-        self.keep(wanted.key.clone(), kept);
-        samples
+        self.ask_queries(&source, wanted, now).await;
+        self.samples(wanted, now)
     }
 
-    /// Whether the source reached the pods. That it does not say so is no failure: then silence cannot be told.
-    async fn ask_scraped(&self, source: &Source, wanted: &Wanted, grid: &Grid, all: &str, kept: &mut Kept) {
-        let Some((start, end)) = kept.scraped.due(grid) else { return };
-        let promql = scraped_query(wanted.names.names(), &wanted.namespace, all);
-        let answer = source.range(&promql, start, end, wanted.interval).await;
-        kept.scraped.note(end, answer.and_then(|series| scraped(series, &wanted.names)), merge_series);
+    /// Asks for what this watch is due, and along with it for what others are due that the same query serves.
+    async fn ask_counter(&self, counter: Counter, source: &Answer<Arc<Source>>, wanted: &Wanted, now: Timestamp) {
+        let group = Group::of(counter, wanted);
+        let turn = self.turn(&group);
+        let mut size = turn.lock().await;
+        let Some(((start, end), watches)) = self.due(counter, &group, &wanted.key, now) else { return };
+        let names = wanted.names.names();
+        let ask = |batch: Vec<(WatchKey, Pods)>| {
+            let promql = counter.query(names, &batch.iter().map(|(_, pods)| pods).collect::<Vec<_>>());
+            async move {
+                let source = source.as_ref().map_err(Clone::clone)?;
+                let series = source.range(&promql, start, end, wanted.interval).await?;
+                Ok((batch.len(), Arc::new(series)))
+            }
+        };
+        for ((key, pods), answer) in batch::ask(watches, &mut size, ask).await {
+            let mut kept = lock(&self.kept);
+            let Some(watch) = kept.get_mut(&key) else { continue };
+            let its_names = watch.wanted.names.clone();
+            let answer = answer.and_then(|(watches, series)| {
+                let share = if watches == 1 { series.to_vec() } else { Shared::of(&series, names).share(&pods) };
+                match counter {
+                    Counter::Requests => requests(share, &its_names),
+                    Counter::Latencies => latencies(share, &its_names),
+                    Counter::Scraped => scraped(share, &its_names),
+                }
+            });
+            // Its question may have changed meanwhile; then the next look asks anew.
+            let is_same = Pods::new(&watch.wanted.namespace, &watch.patterns().0) == pods;
+            if let Some(track) = watch.track(counter).filter(|_| is_same) {
+                track.note(end, answer, merge_series);
+            }
+        }
+    }
+
+    fn turn(&self, group: &Group) -> Turn {
+        let mut groups = lock(&self.groups);
+        if !groups.contains_key(group) {
+            // Groups of policies that are gone.
+            groups.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        Arc::clone(groups.entry(group.clone()).or_default())
+    }
+
+    /// The stretch that `key` is due, and the watches of its group that are due the same, with their pods; `None` when it
+    /// is due nothing.
+    fn due(
+        &self,
+        counter: Counter,
+        group: &Group,
+        key: &WatchKey,
+        now: Timestamp,
+    ) -> Option<(Stretch, Vec<(WatchKey, Pods)>)> {
+        let mut kept = lock(&self.kept);
+        kept.retain(|_, watch| now.duration_since(watch.looked) <= watch.wanted.interval * FORGOTTEN);
+        let stretch = |watch: &mut Kept| {
+            let grid = watch.wanted.grid(now);
+            watch.track(counter)?.due(&grid)
+        };
+        let wanted = kept.get_mut(key).and_then(stretch)?;
+        let mut watches: Vec<(WatchKey, Pods)> = Vec::new();
+        for (other, watch) in kept.iter_mut() {
+            let is_looked_at = now.duration_since(watch.looked) <= watch.wanted.interval * MISSED;
+            if is_looked_at && stretch(watch) == Some(wanted) && Group::of(counter, &watch.wanted) == *group {
+                watches.push((other.clone(), Pods::new(&watch.wanted.namespace, &watch.patterns().0)));
+            }
+        }
+        watches.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Some((wanted, watches))
+    }
+
+    /// The long time before the rollout, as far as it is not known yet.
+    async fn ask_past(&self, source: &Source, wanted: &Wanted) {
+        let known = lock(&self.kept).get(&wanted.key).map(|watch| (watch.past.clone(), watch.patterns().0));
+        let Some((mut past, all)) = known else { return };
+        let step = wanted.interval * PAST_STEP;
+        let start = wanted.since - step * PAST_STEPS;
+        let (names, namespace) = (wanted.names.names(), &wanted.namespace);
+        if wanted.requests && past.requests.is_none() {
+            let promql = requests_query(names, namespace, &all);
+            let answer = source.range(&promql, start, wanted.since, step).await;
+            past.requests = known_past(answer.and_then(|series| requests(series, &wanted.names)));
+        }
+        if wanted.latencies && past.latencies.is_none() {
+            let promql = latency_query(names, namespace, &all);
+            let answer = source.range(&promql, start, wanted.since, step).await;
+            past.latencies = known_past(answer.and_then(|series| latencies(series, &wanted.names)));
+        }
+        if let Some(watch) = lock(&self.kept).get_mut(&wanted.key) {
+            watch.past = past;
+        }
+    }
+
+    /// The users' own queries.
+    async fn ask_queries(&self, source: &Answer<Arc<Source>>, wanted: &Wanted, now: Timestamp) {
+        let known = lock(&self.kept).get(&wanted.key).map(Kept::patterns);
+        let Some((_, old, new)) = known else { return };
+        let grid = wanted.grid(now);
+        for (check, promql) in &wanted.queries {
+            let due = lock(&self.kept)
+                .get_mut(&wanted.key)
+                .and_then(|watch| watch.queries.entry(check.clone()).or_default().due(&grid));
+            let Some((start, end)) = due else { continue };
+            let answer = match (source, &wanted.text(promql, &old), &wanted.text(promql, &new)) {
+                (Ok(source), Ok(before), Ok(after)) => ask_own(source, (before, after), &grid, start, end).await,
+                (Err(missing), ..) | (_, Err(missing), _) | (_, _, Err(missing)) => Err(missing.clone()),
+            };
+            if let Some(watch) = lock(&self.kept).get_mut(&wanted.key) {
+                let track = watch.queries.entry(check.clone()).or_default();
+                track.note(end, answer, std::iter::Extend::extend);
+            }
+        }
+    }
+
+    /// What is known of a watch.
+    fn samples(&self, wanted: &Wanted, now: Timestamp) -> Samples {
+        let mut kept = lock(&self.kept);
+        let watch = kept.entry(wanted.key.clone()).or_insert_with(|| Kept::new(wanted, now));
+        let (all, _, new) = watch.patterns();
+        let names = wanted.names.names();
+        let mut asked = BTreeMap::new();
+        if wanted.requests {
+            asked.insert("requests".to_owned(), requests_query(names, &wanted.namespace, &all));
+        }
+        if wanted.latencies {
+            asked.insert("latencies".to_owned(), latency_query(names, &wanted.namespace, &all));
+        }
+        for (check, promql) in &wanted.queries {
+            asked.insert(check.clone(), wanted.text(promql, &new).unwrap_or_else(|_| promql.clone()));
+        }
+        let mut requests = watch.requests.answer();
+        if let Ok(series) = &mut requests {
+            // That the source does not say whether it reached the pods is no failure: then silence cannot be told.
+            series.extend(watch.scraped.found.iter().cloned());
+        }
+        Samples {
+            requests,
+            latencies: watch.latencies.answer(),
+            past: watch.past.requests.iter().chain(&watch.past.latencies).flatten().cloned().collect(),
+            queries: watch.queries.iter().map(|(check, track)| (check.clone(), track.answer())).collect(),
+            asked,
+        }
     }
 
     /// Forgets the watches of `watcher` other than `current`.
     pub fn forget(&self, watcher: &str, revision_prefix: &str, current: Option<&WatchKey>) {
-        self.lock().retain(|key, _| {
+        lock(&self.kept).retain(|key, _| {
             key.watcher != watcher || !key.revision.starts_with(revision_prefix) || Some(key) == current
         });
     }
+}
 
-    fn take(&self, wanted: &Wanted) -> Kept {
-        let mut kept = self.lock().get(&wanted.key).cloned().unwrap_or_default();
-        let grown = |known: &mut BTreeSet<String>, sets: &[String]| {
-            let before = known.len();
-            known.extend(sets.iter().cloned());
-            known.len() > before
-        };
-        let more_old = grown(&mut kept.old_sets, &wanted.old_sets);
-        let more_new = grown(&mut kept.new_sets, &wanted.new_sets);
-        if more_old || more_new {
-            // Other pods belong to the question now: ask for the whole stretch again.
-            kept.queries.clear();
-        }
-        if (more_old || more_new) && wanted.all_pods.is_none() {
-            (kept.requests, kept.latencies) = (Track::default(), Track::default());
-            (kept.scraped, kept.past) = (Track::default(), Past::default());
-        }
-        kept
-    }
-
-    fn keep(&self, key: WatchKey, kept: Kept) {
-        self.lock().insert(key, kept);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WatchKey, Kept>> {
-        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+impl Group {
+    fn of(counter: Counter, wanted: &Wanted) -> Self {
+        let shape = counter.query(wanted.names.names(), &[]);
+        Self { source: wanted.source.clone(), shape, interval: wanted.interval }
     }
 }
 
-/// The long time before the rollout, as far as it is not known yet.
-async fn ask_past(source: &Source, wanted: &Wanted, all: &str, past: &mut Past) {
-    let step = wanted.interval * PAST_STEP;
-    let start = wanted.since - step * PAST_STEPS;
-    let (names, namespace) = (wanted.names.names(), &wanted.namespace);
-    if wanted.requests && past.requests.is_none() {
-        let promql = requests_query(names, namespace, all);
-        let answer = source.range(&promql, start, wanted.since, step).await;
-        past.requests = known(answer.and_then(|series| requests(series, &wanted.names)));
+impl Wanted {
+    fn grid(&self, now: Timestamp) -> Grid {
+        Grid::new(self.since, self.interval, self.before, now)
     }
-    if wanted.latencies && past.latencies.is_none() {
-        let promql = latency_query(names, namespace, all);
-        let answer = source.range(&promql, start, wanted.since, step).await;
-        past.latencies = known(answer.and_then(|series| latencies(series, &wanted.names)));
+
+    /// A user's query about these pods.
+    fn text(&self, promql: &str, pods: &str) -> Answer<String> {
+        let values = Values { namespace: &self.namespace, target: &self.target, pods };
+        render(promql, &values).map_err(|error| Missing::BadQuery(error.to_string()))
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was answered; that there was nothing is an answer.
-fn known(answer: Answer<Vec<PodSeries>>) -> Option<Vec<PodSeries>> {
+fn known_past(answer: Answer<Vec<PodSeries>>) -> Option<Vec<PodSeries>> {
     match answer {
         Ok(series) => Some(series),
         Err(Missing::Empty | Missing::NotANumber) => Some(Vec::new()),
@@ -345,23 +486,23 @@ fn known(answer: Answer<Vec<PodSeries>>) -> Option<Vec<PodSeries>> {
 async fn ask_own(
     source: &Source,
     (before, after): (&str, &str),
-    wanted: &Wanted,
+    grid: &Grid,
     start: Timestamp,
     end: Timestamp,
 ) -> Answer<Vec<Point>> {
-    if before == after || start > wanted.since {
-        return source.range(after, start, end, wanted.interval).await.and_then(to_points);
+    let (last_before, step) = (grid.start().min(end), grid.step());
+    if before == after || start > last_before {
+        return source.range(after, start, end, step).await.and_then(to_points);
     }
-    let split = wanted.since.min(end);
     // No value before the rollout is no failure: the check says that it has no baseline.
-    let mut found = match source.range(before, start, split, wanted.interval).await.and_then(to_points) {
+    let mut found = match source.range(before, start, last_before, step).await.and_then(to_points) {
         Ok(found) => found,
         Err(Missing::Empty | Missing::NotANumber) => Vec::new(),
         Err(missing) => return Err(missing),
     };
-    let next = split + wanted.interval;
+    let next = grid.after(last_before);
     if next <= end {
-        found.extend(source.range(after, next, end, wanted.interval).await.and_then(to_points)?);
+        found.extend(source.range(after, next, end, step).await.and_then(to_points)?);
     }
     Ok(found)
 }

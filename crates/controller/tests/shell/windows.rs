@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use snapback_api::v1alpha1::{PhaseName, Rollback, RollbackPhase};
+use snapback_api::v1alpha1::{Rollback, RollbackPhase};
 
 use crate::world::{NAMESPACE, World};
 

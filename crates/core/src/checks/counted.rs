@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::lives::lives;
 use super::{Measured, side_of};
 use crate::analysis::sequential::{Against, Look, Plan, Tally, among_pods, over_time, spare};
 use crate::sample::{Answer, Increase, PodSeries, Side, Window, windows};
+use crate::workload::Kind;
 
 /// New pods are told apart up to this number; more are put into as many groups, so that a record stays small.
 const GROUPS: usize = 8;
@@ -46,7 +48,12 @@ impl Counted {
 /// The windows of an answer.
 pub(super) fn windows_of(answer: &Answer<Vec<PodSeries>>, measured: &Measured<'_>) -> Answer<Vec<Window>> {
     let series = answer.as_ref().map_err(Clone::clone)?;
-    Ok(windows(series, |pod, at| side_of(measured, pod, at)))
+    if measured.workload.kind == Kind::Deployment {
+        return Ok(windows(series, |pod, at| side_of(measured, pod, at)));
+    }
+    let lives = lives(series, measured.since);
+    let is_old = |pod: &str, at: Timestamp| lives.get(pod).is_some_and(|until| at <= *until);
+    Ok(windows(series, |pod, at| side_of(measured, pod, at).or_else(|| is_old(pod, at).then_some(Side::Old))))
 }
 
 /// The looks since the rollout began, oldest first.

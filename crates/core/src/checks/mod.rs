@@ -7,6 +7,7 @@ mod counted;
 mod crash_rate;
 mod error_rate;
 mod latency;
+mod lives;
 mod query;
 mod result;
 mod sequential;
@@ -123,7 +124,8 @@ fn side_of(measured: &Measured<'_>, pod: &str, at: Timestamp) -> Option<Side> {
 }
 
 /// The names of a StatefulSet's or DaemonSet's pods say nothing of their revision: the pods that live do, from their
-/// start on. Before the rollout began every pod was an old one; what came and went since is nobody's.
+/// start on. Before the rollout began every pod was an old one; what came and went since is nobody's, unless it
+/// [went on](lives::lives) from before.
 fn side_by_life(measured: &Measured<'_>, name: &str, at: Timestamp) -> Option<Side> {
     let new = measured.workload.pods_of(measured.revision).find(|pod| pod.name == name);
     if new.is_some_and(|pod| at > pod.created) {

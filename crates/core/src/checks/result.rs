@@ -68,6 +68,7 @@ impl Why {
             Self::TooCloseToSay => "TooCloseToSay",
             Self::Missing(missing) => match missing {
                 Missing::Unavailable(_) => "SourceUnavailable",
+                Missing::TooLarge(_) => "ReplyTooLarge",
                 Missing::Empty => "NoSeries",
                 Missing::NotANumber => "NotANumber",
                 Missing::ManySeries(_) => "ManySeries",

@@ -70,6 +70,11 @@ impl Soak {
         u32::try_from(looks).unwrap_or(Self::MOST_LOOKS).clamp(1, Self::MOST_LOOKS)
     }
 
+    /// The looks of the longest soak, at most as many.
+    pub fn longest_looks(&self) -> u32 {
+        Self { duration: self.longest, ..*self }.looks()
+    }
+
     /// Most looks that are planned for, and most of the time before that a rollout is compared with.
     pub const MOST_LOOKS: u32 = 120;
 }

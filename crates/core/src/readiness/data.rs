@@ -48,7 +48,11 @@ fn blind(why: &Why) -> Option<Blind> {
         Why::NoBucketAbove => Some(Blind::Lasting),
         Why::Missing(missing) => Some(match missing {
             Missing::ManySeries(_) | Missing::BadQuery(_) | Missing::UnknownSource(_) => Blind::Lasting,
-            Missing::Unavailable(_) | Missing::Empty | Missing::NotANumber | Missing::Partial(_) => Blind::Now,
+            Missing::Unavailable(_)
+            | Missing::TooLarge(_)
+            | Missing::Empty
+            | Missing::NotANumber
+            | Missing::Partial(_) => Blind::Now,
         }),
         // There is data; or there is none because there were no requests, no pods, nothing before.
         Why::WithinLimit

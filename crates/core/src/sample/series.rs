@@ -48,6 +48,9 @@ pub enum Missing {
     /// The source could not be reached, timed out, or answered with a failure of its own. The text holds no URL.
     #[error("the metrics source is unavailable: {0}")]
     Unavailable(String),
+    /// The reply would have been larger than this many bytes, the most that is read.
+    #[error("the reply is larger than {0} bytes")]
+    TooLarge(usize),
     /// The query succeeded and returned no series.
     #[error("the query returned no data")]
     Empty,

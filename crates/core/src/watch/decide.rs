@@ -136,19 +136,19 @@ fn judge(
     state.standing = match soaked {
         Soaked::Passed | Soaked::Accepted(_) => {
             let name = state.current.name();
-            notices.push(match &soaked {
-                Soaked::Accepted(why) => Notice::new(
-                    Reason::Inconclusive,
-                    format!(
-                        "{name} is accepted as known good at the end of its longest soak, though not proven good: {why}"
-                    ),
-                ),
-                _ => Notice::new(Reason::SoakPassed, format!("{name} passed its soak and is known good")),
-            });
             state.phase = Phase::Idle;
             state.rollout = None;
             state.known_good = Some(state.current.clone());
-            let standing = known_good(&state);
+            let standing = if let Soaked::Accepted(why) = &soaked {
+                let message = format!(
+                    "{name} is accepted as known good at the end of its longest soak, though not proven good: {why}"
+                );
+                notices.push(Notice::new(Reason::Inconclusive, message.clone()));
+                Standing::new("Unproven", message)
+            } else {
+                notices.push(Notice::new(Reason::SoakPassed, format!("{name} passed its soak and is known good")));
+                known_good(&state)
+            };
             return done(state, standing, notices);
         }
         Soaked::WaitingForData(why) => Standing::new("WaitingForData", format!("the soak waits for data: {why}")),

@@ -1,0 +1,160 @@
+//! One query for the pods of many targets, and whose series are whose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use crate::envelope::Series;
+use crate::names::MetricNames;
+use crate::query::{by_pod, quoted, scraped_by_pod};
+
+/// What is counted by pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counter {
+    /// Requests by status code, read by [`crate::requests`].
+    Requests,
+    /// Requests by duration, read by [`crate::latencies`].
+    Latencies,
+    /// Whether the source reached the pod, read by [`crate::scraped`].
+    Scraped,
+}
+
+/// The pods of one target.
+#[derive(Debug, Clone)]
+pub struct Pods {
+    namespace: String,
+    pattern: String,
+    /// `None` if the pattern is none: then no name matches.
+    names: Option<Regex>,
+}
+
+impl PartialEq for Pods {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.namespace, &self.pattern) == (&other.namespace, &other.pattern)
+    }
+}
+
+impl Pods {
+    /// Those of a namespace whose names match a pattern as [`crate::pods_pattern`] and its like write it.
+    pub fn new(namespace: &str, pattern: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            pattern: pattern.to_owned(),
+            names: Regex::new(&format!("^(?:{pattern})$")).ok(),
+        }
+    }
+
+    fn have(&self, namespace: &str, pod: &str) -> bool {
+        self.namespace == namespace && self.names.as_ref().is_some_and(|names| names.is_match(pod))
+    }
+}
+
+impl Counter {
+    /// Cumulative counts of these pods, by pod and, for several targets, by namespace. The names must have passed
+    /// [`MetricNames::compile`].
+    pub fn query(self, names: &MetricNames, pods: &[&Pods]) -> String {
+        let (by, matcher) = selection(names, pods);
+        match self {
+            Self::Requests => by_pod(names, &names.requests, &[&by, &names.code_label], &matcher),
+            Self::Latencies => by_pod(names, &names.latency_bucket, &[&by, "le"], &matcher),
+            Self::Scraped => scraped_by_pod(&by, &matcher),
+        }
+    }
+}
+
+/// The labels that tell pods apart, and the matchers that choose them. Namespaces and pods are matched apart, so an answer
+/// may hold pods that nobody asked for: [`share`] leaves them out.
+fn selection(names: &MetricNames, pods: &[&Pods]) -> (String, String) {
+    let (pod_label, namespace_label) = (&names.pod_label, &names.namespace_label);
+    let namespaces: BTreeSet<&str> = pods.iter().map(|pods| pods.namespace.as_str()).collect();
+    let patterns: BTreeSet<&str> = pods.iter().map(|pods| pods.pattern.as_str()).collect();
+    let patterns = patterns.into_iter().collect::<Vec<_>>().join("|");
+    // Names of namespaces hold nothing that means something in a pattern.
+    let operator = if namespaces.len() == 1 { "=" } else { "=~" };
+    let namespaces: Vec<String> = namespaces.into_iter().map(quoted).collect();
+    let namespace = format!(r#"{namespace_label}{operator}"{}""#, namespaces.join("|"));
+    let by = if pods.len() == 1 { pod_label.clone() } else { format!("{namespace_label}, {pod_label}") };
+    (by, format!(r#"{namespace},{pod_label}=~"{patterns}""#))
+}
+
+/// The answer to one query for several targets, by namespace and pod.
+#[derive(Debug)]
+pub struct Shared<'a>(BTreeMap<(&'a str, &'a str), Vec<&'a Series>>);
+
+impl<'a> Shared<'a> {
+    /// Sorts an answer to [`Counter::query`].
+    pub fn of(series: &'a [Series], names: &MetricNames) -> Self {
+        let mut by_pod: BTreeMap<(&str, &str), Vec<&Series>> = BTreeMap::new();
+        let label = |one: &'a Series, name: &str| one.labels.get(name).map_or("", String::as_str);
+        for one in series {
+            let pod = (label(one, &names.namespace_label), label(one, &names.pod_label));
+            by_pod.entry(pod).or_default().push(one);
+        }
+        Self(by_pod)
+    }
+
+    /// The series of one of the targets.
+    pub fn share(&self, pods: &Pods) -> Vec<Series> {
+        let of_target = self.0.iter().filter(|((namespace, pod), _)| pods.have(namespace, pod));
+        of_target.flat_map(|(_, series)| series.iter().copied().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Preset;
+    use crate::{latency_query, pods_pattern, requests_query, scraped_query};
+
+    fn pods(namespace: &str, set: &str) -> Pods {
+        Pods::new(namespace, &pods_pattern(&[set.to_owned()]))
+    }
+
+    #[test]
+    fn of_one_target_the_query_is_the_one_that_a_record_shows() {
+        let names = Preset::Istio.names();
+        let (one, pattern) = (pods("shop", "web-1"), pods_pattern(&["web-1".to_owned()]));
+        assert_eq!(Counter::Requests.query(&names, &[&one]), requests_query(&names, "shop", &pattern));
+        assert_eq!(Counter::Latencies.query(&names, &[&one]), latency_query(&names, "shop", &pattern));
+        assert_eq!(Counter::Scraped.query(&names, &[&one]), scraped_query(&names, "shop", &pattern));
+    }
+
+    #[test]
+    fn many_targets_are_one_query() {
+        let names = Preset::HttpServer.names();
+        let (web, api, pay) = (pods("shop", "web-1"), pods("shop", "api-1"), pods("bank", "pay-1"));
+        assert_eq!(
+            Counter::Requests.query(&names, &[&web, &api]),
+            r#"sum by (namespace, pod, code) (http_requests_total{namespace="shop",pod=~"(api-1)-[a-z0-9]{5}|(web-1)-[a-z0-9]{5}"})"#
+        );
+        assert_eq!(
+            Counter::Scraped.query(&names, &[&web, &pay]),
+            r#"max by (namespace, pod) (up{namespace=~"bank|shop",pod=~"(pay-1)-[a-z0-9]{5}|(web-1)-[a-z0-9]{5}"})"#
+        );
+        for counter in [Counter::Requests, Counter::Latencies, Counter::Scraped] {
+            let query = counter.query(&names, &[&web, &api, &pay]);
+            assert!(promql_parser::parser::parse(&query).is_ok(), "{query}");
+        }
+    }
+
+    #[test]
+    fn each_target_gets_its_own_pods() {
+        let series = |namespace: &str, pod: &str, code: &str| Series {
+            labels: [("namespace", namespace), ("pod", pod), ("code", code)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            points: Vec::new(),
+        };
+        let answer = [
+            series("shop", "web-1-aaaaa", "200"),
+            series("shop", "web-1-aaaaa", "500"),
+            series("bank", "web-1-bbbbb", "200"),
+            series("shop", "web-1-aaaaa-ccccc", "200"),
+        ];
+        let names = Preset::HttpServer.names();
+        let shared = Shared::of(&answer, &names);
+        assert_eq!(shared.share(&pods("shop", "web-1")), answer[..2]);
+        assert_eq!(shared.share(&pods("bank", "web-1")), answer[2..3]);
+        assert_eq!(shared.share(&pods("bank", "pay-1")), []);
+    }
+}
