@@ -6,13 +6,15 @@
 //!
 //! What to ask comes from two places. [`requests_query`] and [`latency_query`] build queries from [`MetricNames`], and
 //! [`requests`] and [`latencies`] read their answers. A user's own query goes through [`validate`] when it is written,
-//! through [`render`] when it is asked, and through [`to_points`] when it is answered.
+//! through [`render`] when it is asked, and through [`to_points`] when it is answered. [`lint`] says what is suspicious in
+//! it.
 
 mod batch;
 mod config;
 mod counters;
 mod credentials;
 mod envelope;
+pub mod lint;
 mod names;
 mod own_query;
 mod query;
