@@ -6,6 +6,7 @@ use snapback_api::v1alpha1::{PhaseName, RollbackPolicy, Summary, TargetStatus, V
 use snapback_core::workload::Kind;
 
 use super::commit::{Committed, Outline};
+use super::doubts;
 use crate::status::revision_ref;
 
 /// Most targets that are shown.
@@ -139,6 +140,10 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
             target.name
         );
         all.push(said("ConfigDrifted", true, "Drifted", &message));
+    }
+
+    if let Some((reason, message)) = doubts::told(&doubts::doubts(&guarded.policy, &found.targets)) {
+        all.push(said("ChecksDoubtful", true, reason, &message));
     }
 
     let unready = |target: &&TargetStatus| target.readiness.as_ref().is_none_or(|readiness| !readiness.ready);

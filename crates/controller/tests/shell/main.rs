@@ -5,6 +5,7 @@
 mod by_hand;
 mod configuration;
 mod crashes;
+mod doubts;
 mod faults;
 mod freezes;
 mod history;

@@ -73,6 +73,13 @@ pub fn limit_by_bounds(field: &str, max: f64, bounds: &[f64], is_counted: bool) 
     }
 }
 
+/// What a limit is told of that a look at the pods' histograms found no bucket for.
+pub fn limit_not_shown(field: &str, limit: &str) -> Finding {
+    let problem = format!("no bucket of the pods' histogram can show a limit of {limit}");
+    let fix = format!("lower it, or give the histogram a bucket of {limit}");
+    Finding::new(Code::LatencyBucketMissing, field, problem, fix)
+}
+
 fn histogram(bounds: &[f64]) -> Histogram {
     let mut histogram = Histogram::default();
     for bound in bounds {

@@ -8,7 +8,7 @@ mod counters;
 mod scope;
 mod shape;
 
-pub use buckets::{limit_by_bounds, limit_by_convention};
+pub use buckets::{limit_by_bounds, limit_by_convention, limit_not_shown};
 
 use std::fmt;
 
