@@ -1,8 +1,11 @@
 //! Snapback: `snapback run` is the operator; the rest of the command line is for people and pipelines.
 
 mod crd;
+mod lint;
 mod run;
 mod verify_record;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -19,11 +22,13 @@ enum Command {
     Run(run::Run),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
+    /// Say what is wrong with policies, before a release depends on them.
+    Lint(lint::Lint),
     /// Recompute the verdicts of a Rollback's record from the counts that it holds.
     VerifyRecord(verify_record::VerifyRecord),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     // The first statement: without a provider, the first TLS client would panic.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         anyhow::bail!("a TLS provider was installed before ours");
@@ -31,6 +36,8 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Crd => crd::print(),
+        Command::Lint(arguments) => return Ok(lint::lint(&arguments)),
         Command::VerifyRecord(arguments) => verify_record::verify(&arguments),
     }
+    .map(|()| ExitCode::SUCCESS)
 }

@@ -51,6 +51,15 @@ pub fn limit_by_bounds(field: &str, max: f64, bounds: &[f64], is_counted: bool) 
     let finite: Vec<f64> = bounds.iter().copied().filter(|bound| bound.is_finite()).collect();
     let (max_text, below) = (seconds(max), finite.iter().copied().filter(|bound| *bound < max).fold(0.0, f64::max));
     match histogram(&finite).bound_at(max) {
+        None if finite.is_empty() => {
+            let problem = format!("no bucket can show a limit of {max_text}: the pods' histogram has none but +Inf");
+            Some(Finding::new(
+                Code::LatencyBucketMissing,
+                field,
+                problem,
+                "give it buckets around the limit".to_owned(),
+            ))
+        }
         None => {
             let highest = finite.iter().copied().fold(0.0, f64::max);
             let problem = format!(
@@ -107,6 +116,8 @@ mod tests {
              histogram a bucket of 30s"
         );
         assert_eq!(limit_by_bounds("f", 10.0, &[0.1, 10.0, f64::INFINITY], true), None);
+        let none = limit_by_bounds("f", 10.0, &[f64::INFINITY], true).unwrap();
+        assert!(none.problem.ends_with("has none but +Inf"), "{none}");
     }
 
     #[test]
