@@ -1,5 +1,6 @@
 //! Snapback: `snapback run` is the operator; the rest of the command line is for people and pipelines.
 
+mod backtest;
 mod crd;
 mod lint;
 mod run;
@@ -26,6 +27,8 @@ enum Command {
     Lint(lint::Lint),
     /// Recompute the verdicts of a Rollback's record from the counts that it holds.
     VerifyRecord(verify_record::VerifyRecord),
+    /// Replay a policy over past rollouts: when it would have rolled back, and how often wrongly.
+    Backtest(backtest::Backtest),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -38,6 +41,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Crd => crd::print(),
         Command::Lint(arguments) => return Ok(lint::lint(&arguments)),
         Command::VerifyRecord(arguments) => verify_record::verify(&arguments),
+        Command::Backtest(arguments) => {
+            backtest::backtest(&arguments);
+            Ok(())
+        }
     }
     .map(|()| ExitCode::SUCCESS)
 }

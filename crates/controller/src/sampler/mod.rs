@@ -129,8 +129,9 @@ struct Past {
 }
 
 /// Steps of the long time before, each as long as so many looks: six hours, of looks every 30 s.
-const PAST_STEPS: i32 = 72;
-const PAST_STEP: i32 = 10;
+pub const PAST_STEPS: i32 = 72;
+/// Looks in each of the [`PAST_STEPS`].
+pub const PAST_STEP: i32 = 10;
 
 /// Looks that a watch may miss before it is no longer asked for along with others, and before it is forgotten: its policy
 /// may be gone.
