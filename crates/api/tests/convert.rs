@@ -5,7 +5,9 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use snapback_api::convert;
 use snapback_api::v1alpha1::RollbackPolicySpec;
-use snapback_core::policy::{Analysis, Mode, OnInconclusive, OnNoData, Quantile, Relative, Rule, Severity, WindowKind};
+use snapback_core::policy::{
+    Analysis, Mode, OnInconclusive, OnNoData, Quantile, Relative, Resource, Rule, Severity, WindowKind,
+};
 use snapback_core::rollback::{Probe, Scheme};
 
 fn spec(more: &Value) -> RollbackPolicySpec {
@@ -97,6 +99,19 @@ fn percentages_fractions_and_units_mean_the_same() {
 }
 
 #[test]
+fn a_full_pod_is_a_warning_unless_the_policy_says_otherwise() {
+    let check = |more: Value| {
+        let mut check = json!({"name": "full", "saturation": {"cpu": {"max": "95%"}, "memory": {"max": "0.9"}}});
+        check.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        convert::policy(&spec(&json!({"checks": [check]}))).unwrap().checks.remove(0)
+    };
+    let full = check(json!({}));
+    assert_eq!(full.severity, Severity::Warning);
+    assert_eq!(full.rule, Rule::Saturation { max: vec![(Resource::Memory, 0.9), (Resource::Cpu, 0.95)] });
+    assert_eq!(check(json!({"severity": "Critical"})).severity, Severity::Critical);
+}
+
+#[test]
 fn probes_are_plain_http_unless_they_say_otherwise_and_the_record_says_the_same() {
     let http = json!([{"path": "/healthz", "port": 8080}, {"path": "/ready?full=1", "port": 8443, "scheme": "HTTPS"}]);
     let policy = convert::policy(&spec(&json!({"rollback": {"verify": {"http": http}}}))).unwrap();
@@ -139,10 +154,18 @@ fn what_cannot_be_meant_is_refused_with_its_field() {
             json!({"checks": [{"name": "quiet", "trafficDrop": {"max": "100%"}}]}),
             "spec.checks[0].trafficDrop.max must be under \"100%\"",
         ),
+        (
+            json!({"checks": [{"name": "full", "saturation": {}}]}),
+            "spec.checks[0].saturation must set at least one of memory, cpu and throttling",
+        ),
+        (
+            json!({"checks": [{"name": "full", "saturation": {"throttling": {"max": "1"}}}]}),
+            "spec.checks[0].saturation.throttling.max must be under \"100%\"",
+        ),
         (json!({"checks": []}), "spec.checks must name at least one check"),
         (
             json!({"checks": [{"name": "a"}]}),
-            "spec.checks[0] must set exactly one of errorRate, latency, crashRate, trafficDrop or query",
+            "spec.checks[0] must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation or query",
         ),
         (
             json!({"checks": [{"name": "a", "crashRate": {"max": "1%"}}, {"name": "a", "crashRate": {"max": "2%"}}]}),

@@ -248,6 +248,7 @@ fn workload(count: usize) -> Workload {
         leaving: false,
         unschedulable: false,
         failure: None,
+        limits: Vec::new(),
     });
     let replicas = i32::try_from(count).unwrap();
     let revision = Revision {

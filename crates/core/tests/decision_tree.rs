@@ -172,6 +172,15 @@ fn what_is_as_bad_in_the_old_pods_is_held_as_not_caused_by_the_release() {
 }
 
 #[test]
+fn a_warning_that_is_as_bad_in_the_old_pods_holds_nothing_up() {
+    let surge = CheckResult { severity: Severity::Warning, ..errors(Verdict::Inconclusive, Why::ExternalCause) };
+    let decision = decided(&policy(), &complete_v2(), &[surge.clone(), passing()], 30);
+    assert_eq!(decision.state.phase, Phase::Soaking);
+    let passed = decided(&policy(), &complete_v2(), &[surge, passing()], 80);
+    assert_eq!(passed.state.known_good.map(|good| good.fingerprint), Some(version("v2")));
+}
+
+#[test]
 fn the_soak_passes_when_its_time_is_over_and_the_checks_are_inside_their_limits() {
     assert_eq!(decided(&policy(), &complete_v2(), &[passing()], 79).state.phase, Phase::Soaking);
     let passed = decided(&policy(), &complete_v2(), &[passing()], 80);

@@ -18,6 +18,7 @@ pub mod lint;
 mod names;
 mod own_query;
 mod query;
+mod saturation;
 mod secret;
 mod source;
 mod syntax;
@@ -33,6 +34,7 @@ pub use own_query::{PLACEHOLDERS, QueryTextError, Values, render, to_points, val
 pub use query::{
     latency_query, names_pattern, ordinals_pattern, owner_of_pod, pods_pattern, requests_query, scraped_query,
 };
+pub use saturation::{PodGroup, saturated_query};
 pub use secret::SecretError;
 pub use source::{Source, SourceError};
 pub use transport::{TransportError, outage};

@@ -34,6 +34,7 @@ checks:
 - {name: crashes, crashRate: {max: "0.25"}}
 - {name: regression, errorRate: {max: "5%", maxRatio: "1.5", floor: "1%"}}
 - {name: traffic, trafficDrop: {max: "80%"}}
+- {name: full, severity: Critical, saturation: {memory: {max: "90%"}, cpu: {max: "0.95"}, throttling: {max: "99.9%"}}}
 - {name: orders, query: {promql: "sum(rate(orders_total[1m]))", min: "80%", of: Baseline}}
 - {name: queue, query: {promql: "max(queue_length)", min: "-1.5", max: "10"}}
 rollback:
@@ -52,7 +53,7 @@ windows:
 }
 
 /// A spec, and what the refusal must name: the field, and what to write instead.
-const REFUSED: [(&str, &[&str]); 51] = [
+const REFUSED: [(&str, &[&str]); 54] = [
     (
         "targetRef: {kind: Deployment, name: a}\nanalysis: {failures: 3}",
         &["spec.analysis", "must set failures only with method: Consecutive"],
@@ -72,6 +73,18 @@ const REFUSED: [(&str, &[&str]); 51] = [
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: quiet, trafficDrop: {max: \"100%\"}}]",
         &["spec.checks[0].trafficDrop.max", "must be under \"100%\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: full, saturation: {}}]",
+        &["spec.checks[0].saturation", "must set at least one of memory, cpu and throttling"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: full, saturation: {memory: {max: 512Mi}}}]",
+        &["spec.checks[0].saturation.memory.max", "must be a percentage such as \"90%\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: full, saturation: {cpu: {max: \"100%\"}}}]",
+        &["spec.checks[0].saturation.cpu.max", "must be under \"100%\": nothing can be over all of it"],
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nrollback: {helm: {job: Helm_Job}}",
@@ -140,7 +153,7 @@ const REFUSED: [(&str, &[&str]); 51] = [
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: apdex}]",
-        &["spec.checks[0]", "must set exactly one of errorRate, latency, crashRate, trafficDrop or query"],
+        &["spec.checks[0]", "must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation or query"],
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: two, crashRate: {max: \"1%\"}, errorRate: {max: \"1%\"}}]",

@@ -1,11 +1,11 @@
 //! One rule.
 
 use snapback_core::number;
-use snapback_core::policy::{Bound, Check, Quantile, Relative, Rule, Severity};
+use snapback_core::policy::{Bound, Check, Quantile, Relative, Resource, Rule, Severity};
 
 use super::{InvalidSpec, duration};
 use crate::v1alpha1::{
-    CheckSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SeverityName, TrafficDropSpec,
+    CheckSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SaturationSpec, SeverityName, TrafficDropSpec,
 };
 
 pub(super) fn check(path: &str, spec: &CheckSpec) -> Result<Check, InvalidSpec> {
@@ -14,19 +14,30 @@ pub(super) fn check(path: &str, spec: &CheckSpec) -> Result<Check, InvalidSpec> 
         spec.latency.as_ref().map(|spec| latency(path, spec)),
         spec.crash_rate.as_ref().map(|spec| Ok(Rule::CrashRate { max: share(path, "crashRate.max", &spec.max)? })),
         spec.traffic_drop.as_ref().map(|spec| traffic_drop(path, spec)),
+        spec.saturation.as_ref().map(|spec| saturation(path, spec)),
         spec.query.as_ref().map(|spec| query(path, spec)),
     ];
     let mut given = rules.into_iter().flatten();
     let (Some(rule), None) = (given.next(), given.next()) else {
-        let problem = "must set exactly one of errorRate, latency, crashRate, trafficDrop or query";
+        let problem = "must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation or query";
         return Err(InvalidSpec::new(path, problem));
     };
     let rule = rule?;
     let severity = match spec.severity {
-        None | Some(SeverityName::Critical) => Severity::Critical,
+        Some(SeverityName::Critical) => Severity::Critical,
         Some(SeverityName::Warning) => Severity::Warning,
+        None => default_severity(&rule),
     };
     Ok(Check { name: spec.name.clone(), severity, rule })
+}
+
+/// Full is not yet broken: users do not suffer from it as such, and what they do suffer (slow answers, kills for memory)
+/// has checks of its own.
+fn default_severity(rule: &Rule) -> Severity {
+    match rule {
+        Rule::Saturation { .. } => Severity::Warning,
+        _ => Severity::Critical,
+    }
 }
 
 fn share(path: &str, field: &str, text: &str) -> Result<f64, InvalidSpec> {
@@ -61,6 +72,31 @@ fn traffic_drop(path: &str, spec: &TrafficDropSpec) -> Result<Rule, InvalidSpec>
         return Err(InvalidSpec::new(field, "must be under \"100%\": nothing can be missing more than all"));
     }
     Ok(Rule::TrafficDrop { max })
+}
+
+fn saturation(path: &str, spec: &SaturationSpec) -> Result<Rule, InvalidSpec> {
+    let given =
+        [(Resource::Memory, &spec.memory), (Resource::Cpu, &spec.cpu), (Resource::Throttling, &spec.throttling)];
+    let mut max = Vec::new();
+    for (resource, limit) in given {
+        let Some(limit) = limit else { continue };
+        let field = format!("saturation.{}.max", resource.name());
+        let part = share(path, &field, &limit.max)?;
+        if part >= 1.0 {
+            return Err(InvalidSpec::new(
+                format!("{path}.{field}"),
+                "must be under \"100%\": nothing can be over all of it",
+            ));
+        }
+        max.push((resource, part));
+    }
+    if max.is_empty() {
+        return Err(InvalidSpec::new(
+            format!("{path}.saturation"),
+            "must set at least one of memory, cpu and throttling",
+        ));
+    }
+    Ok(Rule::Saturation { max })
 }
 
 fn latency(path: &str, spec: &LatencySpec) -> Result<Rule, InvalidSpec> {

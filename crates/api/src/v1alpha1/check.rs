@@ -4,18 +4,20 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One rule. Exactly one of `errorRate`, `latency`, `crashRate`, `trafficDrop` and `query` says what it looks at.
+/// One rule. Exactly one of `errorRate`, `latency`, `crashRate`, `trafficDrop`, `saturation` and `query` says what it looks
+/// at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.crashRate) ? 1 : 0) + (has(self.trafficDrop) ? 1 : 0) + (has(self.query) ? 1 : 0) == 1",
-    "must set exactly one of errorRate, latency, crashRate, trafficDrop or query (these are the known types of checks)"
+    "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.crashRate) ? 1 : 0) + (has(self.trafficDrop) ? 1 : 0) + (has(self.saturation) ? 1 : 0) + (has(self.query) ? 1 : 0) == 1",
+    "must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation or query (these are the known types of checks)"
 ))]
 pub struct CheckSpec {
     /// Name of the check, unique in the policy; it appears in status, events and records.
     #[schemars(length(min = 1, max = 63), extend("pattern" = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical.
+    /// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical; of saturation:
+    /// Warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<SeverityName>,
     /// Failed requests among all requests of the new pods.
@@ -30,12 +32,15 @@ pub struct CheckSpec {
     /// Requests that the new pods do not get, though their share is due to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_drop: Option<TrafficDropSpec>,
+    /// What most of the new pods use of their own limits, while the old pods do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saturation: Option<SaturationSpec>,
     /// A query of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<QuerySpec>,
 }
 
-/// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical.
+/// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical; of saturation: Warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SeverityName {
     /// Decides a rollback.
@@ -124,6 +129,36 @@ pub struct CrashRateSpec {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"5%\" or a fraction such as \"0.05\""))]
     #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) <= 100.0 : double(self) <= 1.0)", "must be at most \"100%\", or 1 as a fraction"))]
+    pub max: String,
+}
+
+/// What most of the new pods use of their own limits, while the old pods do not. From the kubelet's counters
+/// (container_memory_working_set_bytes, container_cpu_usage_seconds_total, container_cpu_cfs_throttled_periods_total) and
+/// the pods' resources.limits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "has(self.memory) || has(self.cpu) || has(self.throttling)",
+    "must set at least one of memory, cpu and throttling"
+))]
+pub struct SaturationSpec {
+    /// Memory that cannot be taken back, of the memory limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<SaturationLimit>,
+    /// CPU, of the CPU limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<SaturationLimit>,
+    /// Time in which a container was throttled for its CPU limit, of all time that it wanted to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttling: Option<SaturationLimit>,
+}
+
+/// A part of a limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct SaturationLimit {
+    /// Largest part that is still fine, as a percentage ("90%") or a fraction ("0.9").
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"90%\" or a fraction such as \"0.9\""))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) < 100.0 : double(self) < 1.0)", "must be under \"100%\": nothing can be over all of it"))]
     pub max: String,
 }
 

@@ -13,7 +13,9 @@ use snapback_prometheus::{ordinals_pattern, pods_pattern};
 
 use super::guard::Guarded;
 use super::judge::Look;
+use super::saturation;
 use crate::sampler::{Samples, Wanted, WatchKey};
+use crate::workload::Live;
 
 /// The checks' results, and the queries that were asked; none while nothing is judged.
 pub(super) async fn measure(
@@ -33,10 +35,23 @@ pub(super) async fn measure(
         return (Vec::new(), BTreeMap::new());
     };
     shared.pod_watches.start(&look.namespace(), &policy.name_any(), name, &live.selector);
-    let wanted = wanted(policy, guarded, name, state, &live.workload, rollout.started);
+    let wanted = wanted(policy, guarded, name, state, live, rollout.started);
     shared.sampler.forget(&wanted.key.watcher, state.uid.as_str(), Some(&wanted.key));
-    let samples = shared.sampler.sample(&wanted, now).await;
-    (results(&guarded.policy, state, &live.workload, &samples), samples.asked)
+    let mut samples = shared.sampler.sample(&wanted, now).await;
+    let results = results(&guarded.policy, state, &live.workload, &samples);
+    for check in &guarded.policy.checks {
+        let parts = parts(&samples.asked, &check.name);
+        samples.asked.extend(parts.map(|parts| (check.name.clone(), parts)));
+    }
+    (results, samples.asked)
+}
+
+/// All queries of a check that has several, by the rest of their keys.
+fn parts(asked: &BTreeMap<String, String>, check: &str) -> Option<String> {
+    let part =
+        |(key, query): (&String, &String)| Some(format!("{}: {query}", key.strip_prefix(check)?.strip_prefix('/')?));
+    let parts: Vec<String> = asked.iter().filter_map(part).collect();
+    (!parts.is_empty()).then(|| parts.join("\n"))
 }
 
 /// Whether a target looks bad at this time, decided or not: outside a critical limit twice in a row.
@@ -51,22 +66,27 @@ fn wanted(
     guarded: &Guarded,
     name: &str,
     state: &Target,
-    workload: &Workload,
+    live: &Live,
     since: Timestamp,
 ) -> Wanted {
-    let checks = &guarded.policy.checks;
+    let (checks, workload) = (&guarded.policy.checks, &live.workload);
     let (new_sets, old_sets) = sets(workload, state.known_good.as_ref());
-    let queries = checks.iter().filter_map(|check| match &check.rule {
-        Rule::Query { promql, .. } => Some((check.name.clone(), promql.clone())),
-        _ => None,
+    let (namespace, interval) = (policy.namespace().unwrap_or_default(), guarded.policy.soak.interval);
+    let queries = checks.iter().flat_map(|check| match &check.rule {
+        Rule::Query { promql, .. } => vec![(check.name.clone(), promql.clone())],
+        Rule::Saturation { max } => {
+            saturation::queries(&check.name, max, live, state.known_good.as_ref(), &namespace, interval)
+        }
+        _ => Vec::new(),
     });
+    let queries = queries.collect();
     Wanted {
         key: WatchKey {
             watcher: policy.uid().unwrap_or_default(),
             revision: format!("{}/{}", state.uid, state.current.fingerprint),
             since,
         },
-        namespace: policy.namespace().unwrap_or_default(),
+        namespace,
         target: name.to_owned(),
         source: policy.spec.metrics.as_ref().and_then(|metrics| metrics.source.clone()),
         names: guarded.names.clone(),
@@ -74,13 +94,13 @@ fn wanted(
         new_sets,
         old_sets,
         since,
-        interval: guarded.policy.soak.interval,
+        interval,
         // An extended soak has something to be compared with, too.
         before: guarded.policy.soak.longest_looks(),
         past: true,
         requests: checks.iter().any(|check| matches!(check.rule, Rule::ErrorRate { .. } | Rule::TrafficDrop { .. })),
         latencies: checks.iter().any(|check| matches!(check.rule, Rule::Latency { .. })),
-        queries: queries.collect(),
+        queries,
     }
 }
 

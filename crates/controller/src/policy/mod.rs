@@ -22,6 +22,7 @@ mod order;
 pub(crate) mod overlap;
 mod quarantine;
 mod ready;
+mod saturation;
 mod summary;
 
 use std::sync::Arc;

@@ -257,8 +257,9 @@ fn limit(guarded: &Guarded, result: &CheckResult) -> Option<LimitSpec> {
         max: None,
     };
     match &check.rule {
-        // Neither is a limit of a metric: the pods themselves tell of the one, and nothing is due beside nobody.
-        Rule::CrashRate { .. } | Rule::TrafficDrop { .. } => None,
+        // None is a limit of a metric that the good revision's pods could be held to: the pods themselves tell of crashes,
+        // nothing is due beside nobody, and pods that start are busy.
+        Rule::CrashRate { .. } | Rule::TrafficDrop { .. } | Rule::Saturation { .. } => None,
         Rule::ErrorRate { .. } => Some(LimitSpec { max: number, ..spec }),
         Rule::Latency { quantile, .. } => {
             let quantile = match quantile {

@@ -6,6 +6,8 @@ use kube::ResourceExt;
 use snapback_core::ids::{PodUid, ReplicaSetUid};
 use snapback_core::workload::{Container, Ended, Failure, PodFacts};
 
+use super::limits::limits;
+
 /// The facts of a pod that somebody controls. Its owner is that controller; who knows of a closer one puts it there.
 pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
     let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
@@ -34,6 +36,7 @@ pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
         leaving: pod.metadata.deletion_timestamp.is_some() || node_took_it || condition("DisruptionTarget", "True"),
         unschedulable,
         failure: Failure::of(&containers(&status)),
+        limits: pod.spec.as_ref().map(limits).unwrap_or_default(),
     })
 }
 

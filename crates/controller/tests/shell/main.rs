@@ -15,6 +15,8 @@ mod others;
 mod probes;
 mod readiness;
 mod returns;
+mod saturation;
 mod secrets;
+mod source;
 mod windows;
 mod world;

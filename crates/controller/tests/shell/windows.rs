@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::{Rollback, RollbackPhase};
 
-use crate::world::{NAMESPACE, World};
+use crate::world::World;
 
 /// The stories begin at 03:04 on 2 January 2026.
 fn nights(kind: &str) -> Value {
@@ -34,11 +34,7 @@ async fn within_a_window_that_denies_a_bad_release_waits_for_a_person() {
     assert_eq!(world.image(), "shop/checkout:v2", "it was undone before the yes");
     assert_eq!(world.target().unwrap().message, message, "the message changes while nothing does");
 
-    let mut approved = serde_json::to_value(&asked).unwrap();
-    approved["spec"]["approval"] = json!({"decision": "Approved", "by": "me"});
-    approved["metadata"] = json!({"name": approved["metadata"]["name"], "namespace": NAMESPACE});
-    approved.as_object_mut().unwrap().remove("status");
-    world.api.apply("snapback.dev/v1alpha1", "rollbacks", &approved);
+    world.approve(&asked);
     world.at_rest("the rollback").await;
     world.was_undone_once("after the yes");
 }

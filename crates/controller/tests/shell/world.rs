@@ -10,6 +10,7 @@ use snapback_controller::config::{FeaturesConfig, OperatorConfig};
 use snapback_controller::context::Clock;
 use snapback_controller::run::{Options, run};
 use snapback_fake_api::{Call, FakeApi};
+use snapback_prometheus::SourceConfig;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -29,6 +30,8 @@ pub(crate) struct World {
     said: Value,
     /// Whether the administrator allows Secrets in `rollback.config`.
     secrets: bool,
+    /// The metrics source, and what stops the time from running ahead of its sockets while that lives.
+    source: Option<(String, std::sync::mpsc::Sender<()>)>,
 }
 
 impl World {
@@ -58,7 +61,8 @@ impl World {
         let epoch: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let clock: Clock = Arc::new(move || epoch + SignedDuration::try_from(began.elapsed()).unwrap());
         let api = FakeApi::new(Arc::clone(&clock));
-        let world = Self { api, clock, operator: None, applier: "user", said: Value::Null, secrets: false };
+        let world =
+            Self { api, clock, operator: None, applier: "user", said: Value::Null, secrets: false, source: None };
         world.deploy("v1", true);
         world.policy(&json!({}));
         world
@@ -87,6 +91,26 @@ impl World {
     pub(crate) fn with_secrets(mut self) -> Self {
         self.secrets = true;
         self
+    }
+
+    /// Operators that start from now on have a metrics source that answers so.
+    ///
+    /// Virtual time goes on by itself only while no thread of the runtime's is busy: one is from now on, and [`Self::pass`]
+    /// moves the clock.
+    pub(crate) async fn ask_at(&mut self, answer: crate::source::Answer) {
+        let (busy, until) = std::sync::mpsc::channel();
+        tokio::task::spawn_blocking(move || until.recv());
+        self.source = Some((crate::source::serve(answer).await, busy));
+    }
+
+    /// A little time passes.
+    async fn pass(&self, step: Duration) {
+        if self.source.is_none() {
+            return sleep(step).await;
+        }
+        // Slowly enough for a request over a socket to end long before its timeout.
+        tokio::time::advance(Duration::from_millis(500)).await;
+        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await.unwrap();
     }
 
     /// From the next start on, the administrator does not.
@@ -145,6 +169,7 @@ impl World {
     pub(crate) fn start(&mut self) {
         let options = Options {
             config: OperatorConfig {
+                sources: self.source.iter().map(|(url, _)| SourceConfig::new("main", url)).collect(),
                 features: FeaturesConfig { secrets_in_config_restore: self.secrets },
                 ..OperatorConfig::default()
             },
@@ -181,7 +206,7 @@ impl World {
                 self.rollbacks(),
                 self.api.calls().iter().rev().take(12).map(Call::title).collect::<Vec<_>>()
             );
-            sleep(step).await;
+            self.pass(step).await;
         }
     }
 
@@ -219,6 +244,21 @@ impl World {
     pub(crate) fn rollbacks(&self) -> Vec<Rollback> {
         let objects = self.api.objects("rollbacks", NAMESPACE);
         objects.into_iter().map(|object| serde_json::from_value(object).unwrap()).collect()
+    }
+
+    /// The names of the ReplicaSets.
+    pub(crate) fn sets(&self) -> Vec<String> {
+        let sets = self.api.objects("replicasets", NAMESPACE);
+        sets.iter().map(|set| set["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A person approves a rollback.
+    pub(crate) fn approve(&self, rollback: &Rollback) {
+        let mut approved = serde_json::to_value(rollback).unwrap();
+        approved["spec"]["approval"] = json!({"decision": "Approved", "by": "me"});
+        approved["metadata"] = json!({"name": approved["metadata"]["name"], "namespace": NAMESPACE});
+        approved.as_object_mut().unwrap().remove("status");
+        self.api.apply("snapback.dev/v1alpha1", "rollbacks", &approved);
     }
 
     /// The image of the live template.

@@ -10,12 +10,14 @@ mod latency;
 mod lives;
 mod query;
 mod result;
+mod saturation;
 mod sequential;
 mod span;
 mod traffic;
 
 pub(crate) use crash_rate::Failing;
 pub use result::{CheckResult, Odds, Unit, Verdict, Why, format_value};
+pub use saturation::key as saturation_key;
 pub(crate) use sequential::IN_A_ROW;
 pub use sequential::weight;
 pub use span::TOLERANCE;
@@ -51,7 +53,7 @@ pub struct Measured<'a> {
     pub past: Option<&'a [PodSeries]>,
     /// The looks of the planned soak.
     pub looks: u32,
-    /// Points of the users' own queries, by check name.
+    /// Points of the users' own queries, by check name; of other checks that ask for numbers by [`saturation_key`].
     pub queries: &'a BTreeMap<String, Answer<Vec<Point>>>,
     /// Requests that a window must hold.
     pub minimum_requests: u64,
@@ -86,6 +88,7 @@ pub fn evaluate(check: &Check, failures: u32, measured: &Measured<'_>) -> CheckR
             let result = result::from_readings(check, Unit::Share, failures, measured, readings);
             if is_answered { traffic::at_rest(result) } else { result }
         }
+        Rule::Saturation { max } => saturation::evaluate(check, max, failures, measured),
         Rule::Query { min, max, .. } => {
             let readings = query::readings(*min, *max, measured.queries.get(&check.name), measured.since);
             result::from_readings(check, Unit::Plain, failures, measured, readings)

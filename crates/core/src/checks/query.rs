@@ -16,7 +16,7 @@ pub(super) fn readings(
 ) -> Answer<Readings> {
     let points = points.ok_or(Missing::Empty)?.as_ref().map_err(Clone::clone)?;
     let (before, after): (Vec<&Point>, Vec<&Point>) = points.iter().partition(|point| point.at <= since);
-    let baseline = mean(&before);
+    let baseline = mean(before.into_iter());
     let mut from = since;
     let closed = after
         .into_iter()
@@ -31,10 +31,10 @@ pub(super) fn readings(
     Ok(Readings { closed, open_requests: None })
 }
 
-fn mean(points: &[&Point]) -> Option<f64> {
-    #[allow(clippy::cast_precision_loss, reason = "a few dozen points")]
-    let count = points.len() as f64;
-    (count > 0.0).then(|| points.iter().map(|point| point.value).sum::<f64>() / count)
+/// The mean of some points; `None` of none.
+pub(super) fn mean<'a>(points: impl Iterator<Item = &'a Point>) -> Option<f64> {
+    let (sum, count) = points.fold((0.0, 0.0), |(sum, count), point| (sum + point.value, count + 1.0));
+    (count > 0.0).then(|| sum / count)
 }
 
 /// The bound that decided, and what it says.

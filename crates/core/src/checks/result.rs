@@ -41,6 +41,8 @@ pub enum Why {
     NoBaseline,
     /// The limit lies above the histogram's highest finite bound.
     NoBucketAbove,
+    /// The new pods have no limit that they could reach.
+    NoLimits,
     /// The source gave no usable answer.
     Missing(Missing),
     /// The revision has no pod.
@@ -63,6 +65,7 @@ impl Why {
             Self::NoRequests => "NoRequests",
             Self::NoBaseline => "NoBaseline",
             Self::NoBucketAbove => "LatencyBucketMissing",
+            Self::NoLimits => "NoResourceLimits",
             Self::NoPods => "NoPods",
             Self::OnePod => "OnePodOnly",
             Self::TooCloseToSay => "TooCloseToSay",
@@ -264,6 +267,7 @@ fn describe(result: &CheckResult, failures: u32, minimum: u64) -> String {
             format!("no histogram bucket is high enough to show the limit of {}", show(result.limit))
         }
         Why::Missing(missing) => missing.to_string(),
+        Why::NoLimits => "the new pods have no limit that they could reach (resources.limits)".to_owned(),
         Why::NoPods => "no pod of this revision yet".to_owned(),
         Why::OnePod => format!("{compared}, but in one pod only: its own fault, or its node's"),
         Why::TooCloseToSay => format!("{compared}: too close to it to say more yet"),
@@ -288,6 +292,21 @@ impl CheckResult {
             _ => describe(self, 0, minimum),
         }
     }
+}
+
+/// The result that speaks for several about one check: the worst, and of passing ones that with the least data. A part
+/// that can never be judged speaks only when no other does.
+pub(super) fn worst(results: impl Iterator<Item = CheckResult>) -> Option<CheckResult> {
+    let rank = |result: &CheckResult| match (result.verdict, &result.why) {
+        (Verdict::Breached, _) => 0,
+        (Verdict::Inconclusive, Why::CountingUp) => 1,
+        (Verdict::Inconclusive, Why::ExternalCause) => 2,
+        (_, Why::NoLimits) => 6,
+        (Verdict::NoData, _) => 3,
+        (Verdict::Inconclusive, _) => 4,
+        (Verdict::Passing, _) => 5,
+    };
+    results.min_by_key(|result| (rank(result), result.covered))
 }
 
 #[cfg(test)]

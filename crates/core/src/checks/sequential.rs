@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::counted::{self, Counted, windows_of};
 use super::error_rate::whole;
 use super::result::{Odds, blank};
-use super::{CheckResult, Measured, Unit, Verdict, Why, crash_rate, evaluate as by_run, traffic};
+use super::{CheckResult, Measured, Unit, Verdict, Why, crash_rate, evaluate as by_run, saturation, traffic};
 use crate::analysis::sequential::{
     Against, Evidence, Limits, Look, Part, PartRule, Plan, Recorded, Tally, evidence, keeps_limit, keeps_ratio,
     keeps_share, needed, regression, together,
@@ -38,7 +38,7 @@ pub fn weight(rule: &Rule) -> f64 {
         Rule::ErrorRate { .. } => 5.0,
         Rule::Latency { .. } | Rule::TrafficDrop { .. } => 2.0,
         Rule::CrashRate { .. } => 1.0,
-        Rule::Query { .. } => 0.0,
+        Rule::Saturation { .. } | Rule::Query { .. } => 0.0,
     }
 }
 
@@ -86,6 +86,7 @@ pub(super) fn evaluate(checks: &[Check], alpha: f64, measured: &Measured<'_>) ->
             },
             None => match &check.rule {
                 Rule::CrashRate { max } => crash_rate::evaluate(check, *max, measured),
+                Rule::Saturation { .. } => by_run(check, saturation::in_a_row(measured.looks), measured),
                 _ => by_run(check, IN_A_ROW, measured),
             },
         })
@@ -152,7 +153,7 @@ fn test(check: &Check, alpha: f64, measured: &Measured<'_>) -> Option<Answer<Tes
         Rule::TrafficDrop { max } => {
             Some(windows_of(measured.requests, measured).map(|windows| quiet(*max, &windows, alpha, measured)))
         }
-        Rule::CrashRate { .. } | Rule::Query { .. } => None,
+        Rule::CrashRate { .. } | Rule::Saturation { .. } | Rule::Query { .. } => None,
     }
 }
 

@@ -51,6 +51,11 @@ pub enum Rule {
         /// Largest share that may be missing, 0 to 1.
         max: f64,
     },
+    /// What the new pods use of their own limits.
+    Saturation {
+        /// The largest part of its limit that a pod may use, 0 to 1, by resource. At least one.
+        max: Vec<(Resource, f64)>,
+    },
     /// The user's own query. At least one bound is set.
     Query {
         /// The query as the user wrote it, placeholders unresolved.
@@ -75,7 +80,30 @@ impl Rule {
             Self::Latency { .. } => "latency",
             Self::CrashRate { .. } => "crashRate",
             Self::TrafficDrop { .. } => "trafficDrop",
+            Self::Saturation { .. } => "saturation",
             Self::Query { .. } => "query",
+        }
+    }
+}
+
+/// What a pod has a limit of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// Memory that the kernel cannot take back (the working set), of the memory limit.
+    Memory,
+    /// CPU time, of the CPU limit.
+    Cpu,
+    /// Scheduling periods in which a container with a CPU limit was held back, of all.
+    Throttling,
+}
+
+impl Resource {
+    /// The word of the user's manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Throttling => "throttling",
         }
     }
 }

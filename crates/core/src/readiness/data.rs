@@ -45,7 +45,7 @@ enum Blind {
 
 fn blind(why: &Why) -> Option<Blind> {
     match why {
-        Why::NoBucketAbove => Some(Blind::Lasting),
+        Why::NoBucketAbove | Why::NoLimits => Some(Blind::Lasting),
         Why::Missing(missing) => Some(match missing {
             Missing::ManySeries(_) | Missing::BadQuery(_) | Missing::UnknownSource(_) => Blind::Lasting,
             Missing::Unavailable(_)

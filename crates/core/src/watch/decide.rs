@@ -123,7 +123,9 @@ fn judge(
     }
 
     let interval = Some(policy.soak.interval);
-    if let Some(common) = results.iter().find(|check| check.why == Why::ExternalCause && is_lasting(policy, check)) {
+    // A warning holds nothing up.
+    let mut critical = results.iter().filter(|check| check.severity == Severity::Critical);
+    if let Some(common) = critical.find(|check| check.why == Why::ExternalCause && is_lasting(policy, check)) {
         let message = format!("{}: {}", common.name, common.message);
         hold(&mut state, &mut notices, &message);
         state.standing = Standing::new("NotCausedByRelease", message);

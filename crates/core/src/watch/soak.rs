@@ -26,7 +26,7 @@ pub enum Soaked {
 /// A critical check that is read from a source must be passing, and its windows must cover at least half of the soak:
 /// one good minute after an hour without data says little. While a check cannot tell, the soak is extended, up to its
 /// longest; then the policy decides. No data at all is waited for without an end. A check that has nothing to compare with (no baseline, no
-/// bucket) cannot hold a release for ever; it is left out.
+/// bucket, no limit) cannot hold a release for ever; it is left out.
 pub fn soaked(policy: &Policy, rollout: &Rollout, checks: &[CheckResult], now: Timestamp) -> Soaked {
     let Some(completed) = rollout.completed else { return Soaked::Running };
     if now.duration_since(completed) < policy.soak.duration {
@@ -41,7 +41,7 @@ pub fn soaked(policy: &Policy, rollout: &Rollout, checks: &[CheckResult], now: T
         let told = || format!("{}: {}", check.name, check.message);
         let open = match (check.verdict, &check.why) {
             (Verdict::Passing, _) if enough => continue,
-            (Verdict::Inconclusive, Why::NoBaseline | Why::NoBucketAbove) => continue,
+            (Verdict::Inconclusive, Why::NoBaseline | Why::NoBucketAbove | Why::NoLimits) => continue,
             (Verdict::Breached, _) => return Soaked::Undecided(told()),
             (_, Why::CountingUp | Why::ExternalCause | Why::OnePod | Why::TooCloseToSay) => Soaked::Undecided(told()),
             _ if policy.on_no_data == OnNoData::Pass => continue,

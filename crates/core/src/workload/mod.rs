@@ -12,7 +12,7 @@ mod said;
 
 pub use container::{Container, Ended};
 pub use kind::{Kind, Replacing};
-pub use pod::{Failure, PodFacts};
+pub use pod::{ContainerLimits, Failure, PodFacts};
 pub use references::{Reference, ReferenceKind, references};
 pub use rollout::{Incomplete, rolled_out};
 pub use said::{FROZEN, MIGRATION, MIGRATION_JOB, MODE, Migration, Said};

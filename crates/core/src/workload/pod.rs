@@ -34,6 +34,19 @@ pub struct PodFacts {
     pub unschedulable: bool,
     /// What is wrong with it, the clearest reason first.
     pub failure: Option<Failure>,
+    /// The limits of its containers that have any.
+    pub limits: Vec<ContainerLimits>,
+}
+
+/// What one container may use at most.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ContainerLimits {
+    /// Its name.
+    pub container: String,
+    /// CPU, in cores.
+    pub cpu: Option<f64>,
+    /// Memory, in bytes.
+    pub memory: Option<f64>,
 }
 
 impl PodFacts {

@@ -94,6 +94,7 @@ pub fn pod(name: &str, index: i32) -> PodFacts {
         leaving: false,
         unschedulable: false,
         failure: None,
+        limits: Vec::new(),
     }
 }
 

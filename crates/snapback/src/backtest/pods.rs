@@ -110,6 +110,7 @@ fn facts(pod: &str, series: &[Series], owner: ReplicaSetUid, at: Timestamp) -> O
         leaving: of(DELETED).is_some_and(|deleted| value(deleted, at).is_some()),
         unschedulable: false,
         failure: Failure::of(&containers),
+        limits: Vec::new(),
     })
 }
 

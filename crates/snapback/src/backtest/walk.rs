@@ -451,6 +451,7 @@ mod tests {
                 leaving: false,
                 unschedulable: false,
                 failure: failure.clone(),
+                limits: Vec::new(),
             };
             vec![pod("aaaaa"), pod("bbbbb")]
         };
