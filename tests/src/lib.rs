@@ -5,6 +5,7 @@
 
 pub mod bench_undo;
 pub mod cluster;
+pub mod command_line;
 pub mod demo;
 pub mod images;
 pub mod manifests;

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 
+use snapback_tests::command_line;
+
 use crate::bed::{Bed, policy};
 
 const TARGET: &str = "targetRef: {kind: Deployment, name: checkout}";
@@ -251,6 +253,23 @@ pub(crate) fn refused(bed: &Bed) -> Result<()> {
         for part in wanted {
             ensure!(said.contains(part), "{spec}\nthe refusal does not say {part:?}, but:\n{said}");
         }
+    }
+    linted()
+}
+
+/// What the API server refuses, `snapback lint` finds without one: in the same field.
+fn linted() -> Result<()> {
+    let snapback = command_line::snapback()?;
+    for (spec, wanted) in REFUSED {
+        let manifest = policy("default", "refused", spec);
+        let said = command_line::run(&snapback, &["lint", "--output=json", "-"], &manifest)?;
+        let report: serde_json::Value = serde_json::from_slice(&said.stdout)?;
+        let found = report["findings"].as_array().into_iter().flatten();
+        let fields: Vec<&str> = found.filter_map(|found| found["field"].as_str()).collect();
+        // Where the words are of no field, it is the whole spec.
+        let field = wanted.first().filter(|word| word.starts_with("spec.")).unwrap_or(&"spec");
+        let is_found = fields.iter().any(|found| found.starts_with(field));
+        ensure!(is_found && said.status.code() == Some(1), "{spec}\nlint does not find {field}, but {fields:?}");
     }
     Ok(())
 }
