@@ -21,8 +21,8 @@ unit: ## Unit, property and golden tests; needs nothing but Rust
 	@echo "test: unit tests (about 4 min to build the first time)"
 	$(CARGO) test --locked --workspace --exclude snapback-tests
 
-suites: ## Schemas, admission and manifests on a real API server; lint and a backtest with a real Prometheus
-	$(CARGO) test --locked -p snapback-tests --lib --test apiserver --test lint --test backtest
+suites: ## Schemas, admission and manifests on a real API server; metrics, lint and a backtest with a real Prometheus
+	$(CARGO) test --locked -p snapback-tests --lib --test apiserver --test sources --test lint --test backtest
 
 e2e: ## The scenarios, with real pods and a real Prometheus (root)
 	$(CARGO) test --locked -p snapback-tests --test e2e

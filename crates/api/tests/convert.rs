@@ -44,6 +44,32 @@ fn a_policy_that_names_only_its_target_has_the_documented_defaults() {
 }
 
 #[test]
+fn what_a_proxy_counts_by_service_is_judged_without_pods() {
+    let policy = convert::policy(&spec(&json!({"metrics": {"preset": "Traefik", "service": "checkout-api"}}))).unwrap();
+    let names: Vec<&str> = policy.checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!((policy.in_front, names.as_slice()), (true, ["errors", "latency", "crashes"].as_slice()));
+    assert!(policy.is_without_control("errors") && !policy.is_without_control("crashes"));
+    assert!(!convert::policy(&spec(&json!({"metrics": {"preset": "Istio"}}))).unwrap().is_without_control("errors"));
+
+    let traffic = json!([{"name": "traffic", "trafficDrop": {"max": "75%"}}]);
+    for (change, words) in [
+        (
+            json!({"metrics": {"preset": "IngressNginx"}, "checks": traffic}),
+            "spec.checks[0].trafficDrop must not be set",
+        ),
+        (json!({"metrics": {"service": "a"}}), "spec.metrics.service must be set only with the presets"),
+        (json!({"metrics": {"preset": "Traefik", "labels": {"pod": "p"}}}), "spec.metrics.labels must not be set"),
+    ] {
+        let said = convert::policy(&spec(&change)).expect_err(&change.to_string()).to_string();
+        assert!(said.starts_with(words), "{change}: {said:?} does not begin with {words:?}");
+    }
+    let mut many =
+        spec(&json!({"metrics": {"preset": "Traefik", "service": "a"}, "selector": {"matchLabels": {"a": "b"}}}));
+    many.target_ref = None;
+    assert!(convert::policy(&many).unwrap_err().to_string().contains("must be set only with targetRef"));
+}
+
+#[test]
 fn a_window_is_in_utc_unless_it_names_a_zone() {
     let windows = convert::policy(&spec(&json!({"windows": [
         {"kind": "Allow", "schedule": "0 9 * * MON-FRI", "duration": "8h"},

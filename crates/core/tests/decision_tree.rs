@@ -49,6 +49,16 @@ fn a_breached_warning_asks_a_person() {
 }
 
 #[test]
+fn what_is_counted_in_front_of_all_pods_asks_a_person_unless_something_else_is_breached_too() {
+    let front = Policy { in_front: true, ..policy() };
+    let order = decided(&front, &complete_v2(), &[breached()], 30).order.expect("an order");
+    assert!(order.ask.expect("asked").contains("in front of old and new pods alike"));
+    let crashes = CheckResult { name: "crashes".into(), ..breached() };
+    let order = decided(&front, &complete_v2(), &[breached(), crashes], 30).order.expect("an order");
+    assert_eq!(order.ask, None);
+}
+
+#[test]
 fn mode_approve_asks_a_person() {
     let policy = Policy { mode: Mode::Approve, ..policy() };
     assert!(decided(&policy, &complete_v2(), &[breached()], 30).order.expect("an order").ask.is_some());

@@ -22,17 +22,23 @@ struct Story {
     series: BTreeMap<(String, String), PodSeries>,
     now: i64,
     scraped: bool,
+    /// Pods that the source last reached then.
+    reached: BTreeMap<String, i64>,
     method: Analysis,
 }
 
 impl Story {
     /// Three old pods that share the traffic, for an hour and a half, in which one request of a thousand failed.
     fn new(workload: Workload) -> Self {
-        let mut story = Self { workload, series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
+        let mut story = Self::empty(workload);
         while story.now < START {
             story.step(|_| Some((200.0, 0.2, 0.0)), |_| None);
         }
         story
+    }
+
+    fn empty(workload: Workload) -> Self {
+        Self { workload, series: BTreeMap::new(), now: 0, scraped: true, reached: BTreeMap::new(), method: PROOF }
     }
 
     /// One step: for each old and each new pod its requests, those that failed, and those that took over a second.
@@ -47,7 +53,9 @@ impl Story {
                 self.add(&name, Counts::AtMostSeconds(1.0), "1", all - slow);
                 self.add(&name, Counts::AtMostSeconds(f64::INFINITY), "+Inf", all);
                 if self.scraped {
-                    self.set(&name, Counts::Scraped, "up", 1.0);
+                    let reached = self.reached.get(&name).copied().unwrap_or(self.now);
+                    #[allow(clippy::cast_precision_loss, reason = "seconds")]
+                    self.set(&name, Counts::Scraped, "up", reached as f64);
                 }
             }
         }
@@ -134,6 +142,48 @@ fn a_release_that_fails_more_often_than_the_old_pods_beside_it_is_breached_withi
     assert!(result.message.contains("the odds against chance are"), "{}", result.message);
 }
 
+/// A proxy of two replicas in front of all pods: per look the requests of each, and those that failed.
+fn in_front(before: (f64, f64), since: (f64, f64), looks: i64) -> Story {
+    let mut story = Story::empty(beside());
+    while story.now < START + looks * STEP {
+        let (all, bad) = if story.now < START { before } else { since };
+        story.now += STEP;
+        for replica in ["10.0.0.1:10254", "10.0.0.2:10254"] {
+            story.add(&PodSeries::of_proxy(replica), Counts::Good, "200", all - bad);
+            if bad > 0.0 {
+                story.add(&PodSeries::of_proxy(replica), Counts::Bad, "500", bad);
+            }
+        }
+    }
+    story
+}
+
+#[test]
+fn a_whole_service_is_compared_with_the_time_before() {
+    let result = in_front((200.0, 0.2), (200.0, 20.0), 6).one(errors());
+    assert_eq!(said(&result), (Verdict::Breached, &Why::OutsideLimit), "{}", result.message);
+    assert!(result.message.contains("0.1% before the rollout"), "{}", result.message);
+    let result = in_front((200.0, 20.0), (200.0, 20.0), 6).one(errors());
+    assert_eq!(said(&result), (Verdict::Inconclusive, &Why::ExternalCause), "{}", result.message);
+}
+
+#[test]
+fn the_first_look_at_a_whole_service_counts_good_requests_as_well_as_bad_ones() {
+    let result = in_front((200.0, 0.0), (200.0, 2.0), 1).one(errors());
+    assert_eq!((result.requests, result.bad), (Some(400), Some(4)), "{}", result.message);
+}
+
+#[test]
+fn a_replica_of_the_proxy_that_is_seen_for_the_first_time_brings_no_past_along() {
+    let mut story = in_front((200.0, 0.2), (200.0, 0.2), 6);
+    let late = PodSeries::of_proxy("10.0.0.3:10254");
+    for (key, counts, value) in [("200", Counts::Good, 9e6), ("500", Counts::Bad, 1e6)] {
+        story.set(&late, counts, key, value);
+    }
+    let result = story.one(errors());
+    assert_eq!(result.requests, Some(2400), "{}", result.message);
+}
+
 #[test]
 fn a_fault_that_begins_late_is_dated_by_its_own_beginning() {
     let mut story = Story::new(beside());
@@ -172,7 +222,7 @@ fn an_outage_that_hits_old_and_new_pods_alike_is_not_the_releases() {
 
 #[test]
 fn errors_that_were_there_before_are_not_the_releases_either() {
-    let mut story = Story { workload: complete_v2(), series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
+    let mut story = Story::empty(complete_v2());
     while story.now < START {
         story.step(|_| Some((200.0, 16.0, 0.0)), |_| None);
     }
@@ -267,7 +317,7 @@ fn no_request_and_no_answer_are_no_data() {
     let mut story = Story::new(beside());
     story.steps(3, Some((100.0, 0.1, 0.0)), Some((0.0, 0.0, 0.0)));
     assert_eq!(said(&story.one(errors())), (Verdict::NoData, &Why::NoRequests));
-    let silent = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
+    let silent = Story::empty(beside());
     assert_eq!(said(&silent.one(errors())), (Verdict::NoData, &Why::Missing(Missing::Empty)));
 }
 
@@ -310,7 +360,13 @@ fn silence_says_nothing_of_pods_that_nobody_scrapes_and_where_traffic_does_not_s
     unseen.scraped = false;
     unseen.steps(9, Some((100.0, 0.1, 0.0)), Some((0.0, 0.0, 0.0)));
     assert_eq!(said(&unseen.one(quiet.clone())), (Verdict::Inconclusive, &Why::NoBaseline));
-    let mut pinned = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
+    let mut stale = Story::new(beside());
+    stale.steps(1, Some((100.0, 0.1, 0.0)), Some((100.0, 0.1, 0.0)));
+    stale.reached = (0..3).map(|index| (pod("v2", index).name, stale.now)).collect();
+    stale.steps(9, Some((100.0, 0.1, 0.0)), Some((0.0, 0.0, 0.0)));
+    let result = stale.one(quiet.clone());
+    assert_ne!(result.verdict, Verdict::Breached, "old numbers are no silence: {}", result.message);
+    let mut pinned = Story::empty(beside());
     while pinned.now < START {
         pinned.step(|index| Some((if index == 0 { 600.0 } else { 5.0 }, 0.0, 0.0)), |_| None);
     }
@@ -339,7 +395,7 @@ fn checks_that_are_suspicious_prove_together_what_none_of_them_proves_alone() {
 fn without_data_nothing_is_breached_whatever_the_checks_are() {
     let own =
         || Rule::Query { promql: "up".into(), min: None, max: Some(Bound { value: 1.0, of: Relative::Absolute }) };
-    let silent = Story { workload: beside(), series: BTreeMap::new(), now: 0, scraped: true, method: PROOF };
+    let silent = Story::empty(beside());
     let rules = [errors(), own(), Rule::TrafficDrop { max: 0.75 }];
     for some in 1..8_usize {
         let chosen: Vec<(&str, Rule)> =

@@ -51,7 +51,7 @@ impl Pods {
 
 impl Counter {
     /// Cumulative counts of these pods, by pod and, for several targets, by namespace. The names must have passed
-    /// [`MetricNames::compile`].
+    /// [`MetricNames::compile`], and be those of pods, not of a proxy in front of them.
     pub fn query(self, names: &MetricNames, pods: &[&Pods]) -> String {
         let (by, matcher) = selection(names, pods);
         match self {
@@ -60,11 +60,30 @@ impl Counter {
             Self::Scraped => scraped_by_pod(&by, &matcher),
         }
     }
+
+    /// The same of a native histogram, where there may be one; `None` otherwise.
+    pub fn native_query(self, names: &MetricNames, pods: &[&Pods]) -> Option<String> {
+        let (by, matcher) = selection(names, pods);
+        let histogram =
+            |metric: &str, end: &str| Some(metric.strip_suffix(end).filter(|name| !name.is_empty())?.to_owned());
+        match self {
+            Self::Requests => {
+                let counted =
+                    by_pod(names, &histogram(&names.requests, "_count")?, &[&by, &names.code_label], &matcher);
+                Some(format!("histogram_count({counted})"))
+            }
+            // It has no label le: that leaves the pod.
+            Self::Latencies => {
+                Some(by_pod(names, &histogram(&names.latency_bucket, "_bucket")?, &[&by, "le"], &matcher))
+            }
+            Self::Scraped => None,
+        }
+    }
 }
 
 /// The labels that tell pods apart, and the matchers that choose them. Namespaces and pods are matched apart, so an answer
 /// may hold pods that nobody asked for: [`share`] leaves them out.
-fn selection(names: &MetricNames, pods: &[&Pods]) -> (String, String) {
+pub(crate) fn selection(names: &MetricNames, pods: &[&Pods]) -> (String, String) {
     let (pod_label, namespace_label) = (&names.pod_label, &names.namespace_label);
     let namespaces: BTreeSet<&str> = pods.iter().map(|pods| pods.namespace.as_str()).collect();
     let patterns: BTreeSet<&str> = pods.iter().map(|pods| pods.pattern.as_str()).collect();
@@ -104,7 +123,9 @@ impl<'a> Shared<'a> {
 mod tests {
     use super::*;
     use crate::names::Preset;
-    use crate::{latency_query, pods_pattern, requests_query, scraped_query};
+    use crate::{
+        latency_query, native_latency_query, native_requests_query, pods_pattern, requests_query, scraped_query,
+    };
 
     fn pods(namespace: &str, set: &str) -> Pods {
         Pods::new(namespace, &pods_pattern(&[set.to_owned()]))
@@ -117,6 +138,9 @@ mod tests {
         assert_eq!(Counter::Requests.query(&names, &[&one]), requests_query(&names, "shop", &pattern));
         assert_eq!(Counter::Latencies.query(&names, &[&one]), latency_query(&names, "shop", &pattern));
         assert_eq!(Counter::Scraped.query(&names, &[&one]), scraped_query(&names, "shop", &pattern));
+        let names = Preset::OpenTelemetry.names();
+        assert_eq!(Counter::Latencies.native_query(&names, &[&one]), native_latency_query(&names, "shop", &pattern));
+        assert_eq!(Counter::Requests.native_query(&names, &[&one]), native_requests_query(&names, "shop", &pattern));
     }
 
     #[test]
@@ -127,13 +151,16 @@ mod tests {
             Counter::Requests.query(&names, &[&web, &api]),
             r#"sum by (namespace, pod, code) (http_requests_total{namespace="shop",pod=~"(api-1)-[a-z0-9]{5}|(web-1)-[a-z0-9]{5}"})"#
         );
-        assert_eq!(
-            Counter::Scraped.query(&names, &[&web, &pay]),
-            r#"max by (namespace, pod) (up{namespace=~"bank|shop",pod=~"(pay-1)-[a-z0-9]{5}|(web-1)-[a-z0-9]{5}"})"#
-        );
+        assert_eq!(Counter::Scraped.query(&names, &[&web, &pay]), {
+            let up = r#"up{namespace=~"bank|shop",pod=~"(pay-1)-[a-z0-9]{5}|(web-1)-[a-z0-9]{5}"}"#;
+            format!("max by (namespace, pod) (timestamp({up}) * {up})")
+        });
+        let otel = Preset::OpenTelemetry.names();
         for counter in [Counter::Requests, Counter::Latencies, Counter::Scraped] {
-            let query = counter.query(&names, &[&web, &api, &pay]);
-            assert!(promql_parser::parser::parse(&query).is_ok(), "{query}");
+            let all = [&web, &api, &pay];
+            for query in [Some(counter.query(&names, &all)), counter.native_query(&otel, &all)].into_iter().flatten() {
+                assert!(promql_parser::parser::parse(&query).is_ok(), "{query}");
+            }
         }
     }
 
@@ -144,6 +171,7 @@ mod tests {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             points: Vec::new(),
+            histograms: Vec::new(),
         };
         let answer = [
             series("shop", "web-1-aaaaa", "200"),

@@ -24,7 +24,8 @@ pub struct SourceConfig {
     /// How long one query may take in all, as `10s` or `1m30s`. Ten seconds if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
-    /// Parameters of every query, such as Thanos' `partial_response: "false"` or VictoriaMetrics' `nocache: "1"`.
+    /// Parameters of every query, such as `lookback_delta: 1m`. Those that make Thanos and VictoriaMetrics answer for all
+    /// that they have, or not at all, are sent in any case; an empty value leaves one out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub query_params: BTreeMap<String, String>,
     /// The longest reply that is read, in bytes.

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use snapback_core::sample::{Answer, Missing};
 
+use crate::native::{Bucket, NativeHistogram};
+
 /// One series of an answer, as the source returned it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
@@ -17,6 +19,8 @@ pub struct Series {
     pub labels: BTreeMap<String, String>,
     /// Its samples, oldest first; may be NaN or infinite.
     pub points: Vec<(Timestamp, f64)>,
+    /// Its samples that are native histograms, oldest first; their counts may be NaN or infinite.
+    pub histograms: Vec<(Timestamp, NativeHistogram)>,
 }
 
 /// The longest text that is quoted, in characters.
@@ -58,18 +62,41 @@ enum Data {
 
 type Sample = (f64, String);
 
-/// Without `value` it is a native histogram, which is not read.
+type NativeSample = (f64, Native);
+
+/// Buckets as `[which of its bounds are in it, lower, upper, count]`; empty ones are left out.
+#[derive(Deserialize)]
+struct Native {
+    count: String,
+    #[serde(default)]
+    buckets: Vec<(IgnoredAny, String, IgnoredAny, String)>,
+}
+
+/// A sample is a value or a native histogram.
 #[derive(Deserialize)]
 struct Instant {
     metric: BTreeMap<String, String>,
     value: Option<Sample>,
+    histogram: Option<NativeSample>,
 }
 
-/// Without `values` it is a native histogram, which is not read.
+/// Samples may be the one at some instants and the other at others.
 #[derive(Deserialize)]
 struct Range {
     metric: BTreeMap<String, String>,
-    values: Option<Vec<Sample>>,
+    #[serde(default)]
+    values: Vec<Sample>,
+    #[serde(default)]
+    histograms: Vec<NativeSample>,
+}
+
+/// Reads a whole reply of the query API.
+///
+/// # Errors
+/// A [`Missing`] that says why it holds no answer. An answer without series is none: it is an empty list.
+pub fn read_reply(status: u16, content_type: Option<&str>, body: &[u8]) -> Answer<Vec<Series>> {
+    check_head(status, content_type)?;
+    read(status, body)
 }
 
 /// Whether the body of a reply is worth reading.
@@ -104,11 +131,12 @@ pub(crate) fn read(status: u16, body: &[u8]) -> Answer<Vec<Series>> {
     }
     let body: Body = serde_json::from_slice(body).map_err(|_| foreign())?;
     match body.data {
-        Data::Vector(all) => {
-            all.into_iter().filter_map(|one| Some((one.metric, vec![one.value?]))).map(series).collect()
-        }
-        Data::Matrix(all) => all.into_iter().filter_map(|one| Some((one.metric, one.values?))).map(series).collect(),
-        Data::Scalar(sample) => series((BTreeMap::new(), vec![sample])).map(|one| vec![one]),
+        Data::Vector(all) => all
+            .into_iter()
+            .map(|one| series(one.metric, one.value.into_iter().collect(), one.histogram.into_iter().collect()))
+            .collect(),
+        Data::Matrix(all) => all.into_iter().map(|one| series(one.metric, one.values, one.histograms)).collect(),
+        Data::Scalar(sample) => series(BTreeMap::new(), vec![sample], Vec::new()).map(|one| vec![one]),
         Data::String(_) => return Err(Missing::BadQuery("the query returns text instead of numbers".to_owned())),
     }
     .ok_or_else(foreign)
@@ -146,10 +174,20 @@ fn partial(head: &Head) -> Option<Missing> {
     Some(Missing::Partial(text))
 }
 
-fn series((labels, samples): (BTreeMap<String, String>, Vec<Sample>)) -> Option<Series> {
+fn series(labels: BTreeMap<String, String>, samples: Vec<Sample>, histograms: Vec<NativeSample>) -> Option<Series> {
     let points =
         samples.into_iter().map(|(at, value)| Some((instant(at)?, value.parse().ok()?))).collect::<Option<_>>()?;
-    Some(Series { labels, points })
+    let histograms =
+        histograms.into_iter().map(|(at, one)| Some((instant(at)?, native(&one)?))).collect::<Option<_>>()?;
+    Some(Series { labels, points, histograms })
+}
+
+fn native(one: &Native) -> Option<NativeHistogram> {
+    let bucket = |(_, lower, _, count): &(IgnoredAny, String, IgnoredAny, String)| {
+        Some(Bucket { lower: lower.parse().ok()?, count: count.parse().ok()? })
+    };
+    let buckets = one.buckets.iter().map(bucket).collect::<Option<_>>()?;
+    Some(NativeHistogram { count: one.count.parse().ok()?, buckets })
 }
 
 /// Seconds since the epoch, to the millisecond, which is as fine as Prometheus counts.
@@ -221,9 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn native_histograms_are_skipped() {
-        let found = ok(r#"{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"1","sum":"2"}]}]}"#);
-        assert_eq!(found, Ok(Vec::new()));
+    fn native_histograms_are_read_with_their_buckets() {
+        let vector = r#"{"resultType":"vector","result":[{"metric":{"pod":"a"},"histogram":[1,
+            {"count":"3","sum":"2.5","buckets":[[0,"0.5","0.7071067811865475","1"],[3,"-0.001","0.001","2"]]}]}]}"#;
+        let found = ok(vector).unwrap();
+        let (at, histogram) = &found[0].histograms[0];
+        assert!(found[0].points.is_empty());
+        assert_eq!((at.as_second(), histogram.count), (1, 3.0));
+        assert_eq!(histogram.buckets[1], Bucket { lower: -0.001, count: 2.0 });
+        let matrix = r#"{"resultType":"matrix","result":[{"metric":{},"values":[[1,"7"]],"histograms":[[31,{"count":"0","sum":"0"}]]}]}"#;
+        let found = ok(matrix).unwrap();
+        assert_eq!((found[0].points.len(), found[0].histograms.len()), (1, 1), "each instant has one of the two");
+        let broken =
+            r#"{"resultType":"matrix","result":[{"metric":{},"histograms":[[31,{"count":"many","sum":"0"}]]}]}"#;
+        assert!(matches!(ok(broken), Err(Missing::Unavailable(_))));
     }
 
     #[test]

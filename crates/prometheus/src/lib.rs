@@ -9,13 +9,16 @@
 //! through [`render`] when it is asked, and through [`to_points`] when it is answered. [`lint`] says what is suspicious in
 //! it.
 
+mod ask;
 mod batch;
 mod config;
 mod counters;
 mod credentials;
 mod envelope;
+mod front;
 pub mod lint;
 mod names;
+mod native;
 mod own_query;
 mod query;
 mod saturation;
@@ -24,15 +27,19 @@ mod source;
 mod syntax;
 mod transport;
 
+pub use ask::Instants;
 pub use batch::{Counter, Pods, Shared};
 pub use config::{AuthConfig, BasicConfig, HeaderValueConfig, SourceConfig, TlsConfig};
 pub use counters::{latencies, requests, scraped};
 pub use credentials::CredentialsError;
-pub use envelope::Series;
+pub use envelope::{Series, read_reply};
+pub use front::Front;
 pub use names::{CompiledNames, MetricNames, NamesError, Preset};
+pub use native::{Bucket, NativeHistogram};
 pub use own_query::{PLACEHOLDERS, QueryTextError, Values, render, to_points, validate};
 pub use query::{
-    latency_query, names_pattern, ordinals_pattern, owner_of_pod, pods_pattern, requests_query, scraped_query,
+    latency_query, names_pattern, native_latency_query, native_requests_query, ordinals_pattern, owner_of_pod,
+    pods_pattern, requests_query, scraped_query,
 };
 pub use saturation::{PodGroup, saturated_query};
 pub use secret::SecretError;

@@ -3,6 +3,8 @@
 use regex::Regex;
 use thiserror::Error;
 
+use crate::front::Front;
+
 /// The metrics and labels that the built-in checks ask for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricNames {
@@ -22,12 +24,16 @@ pub struct MetricNames {
     pub unit_seconds: f64,
     /// A label that both must have, with its value: a proxy counts what it receives and what it sends under one name.
     pub only: Option<(&'static str, &'static str)>,
+    /// The proxy that counts, if it stands in front of all pods and cannot tell them apart.
+    pub front: Option<Front>,
+    /// What such a proxy knows the target by; the target's own name if absent.
+    pub service: Option<String>,
 }
 
 /// A family of applications whose metrics have the same names.
 ///
-/// A new family is one more variant, one more row of [`Preset::names`], and nothing else. It must count by pod: what an
-/// ingress controller counts by Service cannot tell one revision from another.
+/// A new family is one more variant, and one more row of [`Preset::names`]. Those that count by pod can tell one
+/// revision from another; a proxy in front of the pods ([`Front`]) cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     /// The names that most Prometheus client libraries give: `http_requests_total`.
@@ -38,11 +44,35 @@ pub enum Preset {
     Istio,
     /// What Linkerd's proxies count of the requests that they receive (`direction="inbound"`).
     Linkerd,
+    /// What ingress-nginx counts by Service.
+    IngressNginx,
+    /// What Traefik counts by service.
+    Traefik,
+    /// What the proxies of Envoy Gateway count by rule of a route.
+    EnvoyGateway,
 }
 
 impl Preset {
     /// All presets.
-    pub const ALL: [Self; 4] = [Self::HttpServer, Self::OpenTelemetry, Self::Istio, Self::Linkerd];
+    pub const ALL: [Self; 7] = [
+        Self::HttpServer,
+        Self::OpenTelemetry,
+        Self::Istio,
+        Self::Linkerd,
+        Self::IngressNginx,
+        Self::Traefik,
+        Self::EnvoyGateway,
+    ];
+
+    /// The proxy in front of the pods that counts, if it is not the pods or their sidecars.
+    pub fn front(self) -> Option<Front> {
+        match self {
+            Self::HttpServer | Self::OpenTelemetry | Self::Istio | Self::Linkerd => None,
+            Self::IngressNginx => Some(Front::IngressNginx),
+            Self::Traefik => Some(Front::Traefik),
+            Self::EnvoyGateway => Some(Front::EnvoyGateway),
+        }
+    }
 
     /// The names that the family uses.
     pub fn names(self) -> MetricNames {
@@ -56,12 +86,28 @@ impl Preset {
             Self::Istio => ("istio_requests_total", "response_code", "istio_request_duration_milliseconds_bucket"),
             // Linkerd's own word for a failure knows gRPC's statuses as well.
             Self::Linkerd => ("response_total", "classification", "response_latency_ms_bucket"),
+            // Of the two durations the one that leaves the client's own slowness out.
+            Self::IngressNginx => (
+                "nginx_ingress_controller_requests",
+                "status",
+                "nginx_ingress_controller_response_duration_seconds_bucket",
+            ),
+            Self::Traefik => {
+                ("traefik_service_requests_total", "code", "traefik_service_request_duration_seconds_bucket")
+            }
+            Self::EnvoyGateway => {
+                ("envoy_cluster_upstream_rq_xx", "envoy_response_code_class", "envoy_cluster_upstream_rq_time_bucket")
+            }
         };
         let (error_codes, unit_seconds, only) = match self {
-            Self::HttpServer | Self::OpenTelemetry => ("5..", 1.0, None),
+            Self::HttpServer | Self::OpenTelemetry | Self::Traefik => ("5..", 1.0, None),
             // 0: the connection broke before there was a code.
             Self::Istio => ("5..|0", 0.001, Some(("reporter", "destination"))),
             Self::Linkerd => ("failure", 0.001, Some(("direction", "inbound"))),
+            // With --report-status-classes it counts 5xx.
+            Self::IngressNginx => ("5..|5xx", 1.0, None),
+            // By class, in milliseconds.
+            Self::EnvoyGateway => ("5", 0.001, None),
         };
         MetricNames {
             requests: requests.to_owned(),
@@ -72,6 +118,8 @@ impl Preset {
             pod_label: "pod".to_owned(),
             unit_seconds,
             only,
+            front: self.front(),
+            service: None,
         }
     }
 }
@@ -97,6 +145,9 @@ pub enum NamesError {
     /// Not a positive number.
     #[error("the histogram's unit must be a positive number of seconds")]
     Unit,
+    /// Not the name of a Service or route.
+    #[error("service is no name of a Service or route: {0:?}")]
+    Service(String),
 }
 
 /// Names that were checked, with the regular expression ready for use.
@@ -124,6 +175,9 @@ impl MetricNames {
                 return Err(NamesError::Label(field, name.clone()));
             }
         }
+        if let Some(service) = self.service.as_ref().filter(|service| !is_object_name(service)) {
+            return Err(NamesError::Service(service.clone()));
+        }
         if !(self.unit_seconds.is_finite() && self.unit_seconds > 0.0) {
             return Err(NamesError::Unit);
         }
@@ -141,6 +195,14 @@ impl CompiledNames {
         &self.names
     }
 
+    /// By what a target's counters are asked for: the pattern of its pods, or what the proxy in front of them knows it by.
+    pub fn whose<'a>(&'a self, target: &'a str, pods: &'a str) -> &'a str {
+        match self.names.front {
+            None => pods,
+            Some(_) => self.names.service.as_deref().unwrap_or(target),
+        }
+    }
+
     /// Whether a status code is an error.
     pub fn is_error(&self, code: &str) -> bool {
         self.error_codes.is_match(code)
@@ -153,6 +215,14 @@ fn is_name(text: &str, colons: bool) -> bool {
     text.starts_with(|c: char| fits(c) && !c.is_ascii_digit()) && text.chars().all(fits)
 }
 
+/// What Kubernetes takes as the name of an object (RFC 1123).
+fn is_object_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_part =
+        |part: &str| part.starts_with(fits) && part.ends_with(fits) && part.chars().all(|c| fits(c) || c == '-');
+    text.len() <= 253 && text.split('.').all(is_part)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +232,22 @@ mod tests {
         for preset in Preset::ALL {
             assert!(preset.names().compile().is_ok(), "{preset:?}");
         }
+    }
+
+    #[test]
+    fn a_proxy_in_front_is_asked_by_the_service_and_everything_else_by_pods() {
+        let whose = |preset: Preset| preset.names().compile().unwrap().whose("web", "(web-1)").to_owned();
+        assert_eq!((whose(Preset::Istio), whose(Preset::Traefik)), ("(web-1)".to_owned(), "web".to_owned()));
+        let own =
+            MetricNames { service: Some("web-api".to_owned()), ..Preset::IngressNginx.names() }.compile().unwrap();
+        assert_eq!(own.whose("web", "(web-1)"), "web-api");
+    }
+
+    #[test]
+    fn classes_of_codes_are_errors_where_a_proxy_counts_by_class() {
+        let is_error = |preset: Preset, code: &str| preset.names().compile().unwrap().is_error(code);
+        assert!(is_error(Preset::IngressNginx, "502") && is_error(Preset::IngressNginx, "5xx"));
+        assert!(is_error(Preset::EnvoyGateway, "5") && !is_error(Preset::EnvoyGateway, "4"));
     }
 
     #[test]
@@ -185,5 +271,7 @@ mod tests {
         assert!(matches!(refused(codes), NamesError::ErrorCodes(_)));
         let unit = MetricNames { unit_seconds: 0.0, ..base() };
         assert_eq!(refused(unit), NamesError::Unit);
+        let service = MetricNames { service: Some("web\"} or up{a=\"".to_owned()), ..Preset::Traefik.names() };
+        assert!(matches!(refused(service), NamesError::Service(_)));
     }
 }

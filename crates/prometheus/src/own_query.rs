@@ -85,14 +85,19 @@ pub fn validate(text: &str) -> Result<(), QueryTextError> {
 /// The answer to a user's own query: one series of finite values.
 ///
 /// # Errors
-/// [`Missing::Empty`] without series or samples, [`Missing::ManySeries`] with several series, and
-/// [`Missing::NotANumber`] if no value is finite.
+/// [`Missing::Empty`] without series or samples, [`Missing::ManySeries`] with several series, [`Missing::NotANumber`] if
+/// no value is finite, and [`Missing::BadQuery`] if there are native histograms instead.
 pub fn to_points(series: Vec<Series>) -> Answer<Vec<Point>> {
     let count = series.len();
     let mut series = series.into_iter();
     let (Some(one), None) = (series.next(), series.next()) else {
         return Err(if count == 0 { Missing::Empty } else { Missing::ManySeries(count) });
     };
+    if !one.histograms.is_empty() {
+        let problem =
+            "the query returns native histograms: take a number of them, such as histogram_quantile(0.95, ...)";
+        return Err(Missing::BadQuery(problem.to_owned()));
+    }
     if one.points.is_empty() {
         return Err(Missing::Empty);
     }
@@ -169,7 +174,7 @@ mod tests {
 
     fn series(values: &[f64]) -> Series {
         let points = (0i64..).zip(values).map(|(at, value)| (Timestamp::from_second(at).unwrap(), *value)).collect();
-        Series { labels: BTreeMap::new(), points }
+        Series { labels: BTreeMap::new(), points, histograms: Vec::new() }
     }
 
     #[test]
@@ -223,6 +228,9 @@ mod tests {
         assert_eq!(to_points(vec![series(&[])]), Err(Missing::Empty));
         assert_eq!(to_points(vec![series(&[1.0]), series(&[2.0])]), Err(Missing::ManySeries(2)));
         assert_eq!(to_points(vec![series(&[f64::NAN, f64::INFINITY])]), Err(Missing::NotANumber));
+        let native = (Timestamp::from_second(0).unwrap(), crate::NativeHistogram::default());
+        let native = Series { histograms: vec![native], ..series(&[]) };
+        assert!(matches!(to_points(vec![native]), Err(Missing::BadQuery(_))));
         let points = to_points(vec![series(&[1.0, f64::NAN, 3.0])]).unwrap();
         assert_eq!(points.iter().map(|point| point.value).collect::<Vec<_>>(), [1.0, 3.0]);
     }

@@ -6,28 +6,48 @@
 
 use std::fmt::Write;
 
-use crate::batch::{Counter, Pods};
+use crate::batch::{Counter, Pods, selection};
 use crate::names::MetricNames;
 
 /// The longest name that `generateName` makes (63), without the random characters.
 const MAX_BASE: usize = 58;
 const RANDOM: usize = 5;
 
-/// Cumulative counts of requests by pod and status code, of the pods of a pattern as the functions below write it.
+/// Cumulative counts of requests by pod and status code, of the pods of a pattern as the functions below write it; by
+/// replica of the proxy where one in front of the pods counts. See [`crate::CompiledNames::whose`].
 ///
 /// The names must have passed [`MetricNames::compile`].
-pub fn requests_query(names: &MetricNames, namespace: &str, pods: &str) -> String {
-    Counter::Requests.query(names, &[&Pods::new(namespace, pods)])
+pub fn requests_query(names: &MetricNames, namespace: &str, whose: &str) -> String {
+    counters(names, &names.requests, &names.code_label, namespace, whose)
 }
 
-/// Cumulative buckets of request durations by pod, of the pods of a pattern as the functions below write it.
+/// Cumulative buckets of request durations, as [`requests_query`].
 ///
 /// The names must have passed [`MetricNames::compile`].
-pub fn latency_query(names: &MetricNames, namespace: &str, pods: &str) -> String {
-    Counter::Latencies.query(names, &[&Pods::new(namespace, pods)])
+pub fn latency_query(names: &MetricNames, namespace: &str, whose: &str) -> String {
+    counters(names, &names.latency_bucket, "le", namespace, whose)
 }
 
-/// Whether the source reached each pod: the `up` of the last scrape.
+/// As [`requests_query`], where the counter is a histogram's count and the histogram may be a native one; `None` otherwise.
+///
+/// The names must have passed [`MetricNames::compile`].
+pub fn native_requests_query(names: &MetricNames, namespace: &str, whose: &str) -> Option<String> {
+    let histogram = names.requests.strip_suffix("_count").filter(|name| !name.is_empty())?;
+    let by_code = counters(names, histogram, &names.code_label, namespace, whose);
+    Some(format!("histogram_count({by_code})"))
+}
+
+/// As [`latency_query`], of a native histogram.
+///
+/// The names must have passed [`MetricNames::compile`].
+pub fn native_latency_query(names: &MetricNames, namespace: &str, whose: &str) -> Option<String> {
+    let histogram = names.latency_bucket.strip_suffix("_bucket").filter(|name| !name.is_empty())?;
+    // It has no label le: that leaves the pod.
+    Some(counters(names, histogram, "le", namespace, whose))
+}
+
+/// When the source last reached each pod, in seconds since the epoch; 0 while it does not. `up` alone would not do: where
+/// nobody marks series as stale (a remote write that stops), the last 1 stands for five minutes.
 ///
 /// The names must have passed [`MetricNames::compile`].
 pub fn scraped_query(names: &MetricNames, namespace: &str, pods: &str) -> String {
@@ -80,19 +100,27 @@ fn is_pod_of(pod: &str, replica_set: &str) -> bool {
     rest.is_some_and(|rest| rest.len() == RANDOM && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()))
 }
 
+fn counters(names: &MetricNames, metric: &str, label: &str, namespace: &str, whose: &str) -> String {
+    if let Some(front) = names.front {
+        return front.by_replica(metric, label, namespace, whose);
+    }
+    let (by, matchers) = selection(names, &[&Pods::new(namespace, whose)]);
+    by_pod(names, metric, &[&by, label], &matchers)
+}
+
 /// Sums of a metric, of the pods that the matchers choose.
 pub(crate) fn by_pod(names: &MetricNames, metric: &str, by: &[&str], matchers: &str) -> String {
     let only = names.only.map(|(label, value)| format!(r#",{label}="{value}""#)).unwrap_or_default();
     format!("sum by ({}) ({metric}{{{matchers}{only}}})", by.join(", "))
 }
 
-/// Whether pods were reached, of the pods that the matchers choose.
+/// When pods were last reached, of those that the matchers choose.
 pub(crate) fn scraped_by_pod(by: &str, matchers: &str) -> String {
-    format!("max by ({by}) (up{{{matchers}}})")
+    format!("max by ({by}) (timestamp(up{{{matchers}}}) * up{{{matchers}}})")
 }
 
 /// A regular expression that matches the text itself. A dot becomes `[.]`, which needs no backslash.
-fn pattern(text: &str) -> String {
+pub(crate) fn pattern(text: &str) -> String {
     text.split('.').map(|part| regex::escape(part).replace(r"\-", "-")).collect::<Vec<_>>().join("[.]")
 }
 
@@ -148,14 +176,27 @@ mod tests {
     }
 
     #[test]
+    fn a_histograms_count_may_be_that_of_a_native_one() {
+        let query = |preset: Preset| native_requests_query(&preset.names(), "shop", "(a-1)-[a-z0-9]{5}");
+        assert_eq!(
+            query(Preset::OpenTelemetry).unwrap(),
+            r#"histogram_count(sum by (pod, http_response_status_code) (http_server_request_duration_seconds{namespace="shop",pod=~"(a-1)-[a-z0-9]{5}"}))"#
+        );
+        assert_eq!(query(Preset::HttpServer), None);
+    }
+
+    #[test]
     fn every_built_query_parses() {
         for preset in Preset::ALL {
             let sets = [names(&[]), names(&["a.b-7d9f"]), names(&[&"x".repeat(60), "web-1"])];
             let patterns = sets.iter().flat_map(|sets| [pods_pattern(sets), names_pattern(sets)]);
             for pods in patterns.chain([ordinals_pattern("a.b")]) {
-                for query in
-                    [requests_query(&preset.names(), "shop", &pods), latency_query(&preset.names(), "shop", &pods)]
-                {
+                let names = preset.names();
+                assert!(promql_parser::parser::parse(&scraped_query(&names, "shop", &pods)).is_ok());
+                let classic = [requests_query(&names, "shop", &pods), latency_query(&names, "shop", &pods)];
+                let native =
+                    [native_requests_query(&names, "shop", &pods), native_latency_query(&names, "shop", &pods)];
+                for query in classic.into_iter().chain(native.into_iter().flatten()) {
                     assert!(promql_parser::parser::parse(&query).is_ok(), "{query}");
                 }
             }

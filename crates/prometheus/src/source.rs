@@ -24,6 +24,19 @@ const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(10);
 /// Parameters that the operator sets itself.
 const OWN_PARAMS: [&str; 6] = ["query", "time", "start", "end", "step", "timeout"];
 
+/// What every query is sent with, unless the configuration says otherwise: back ends that have no such parameter ignore it.
+///
+/// Thanos answers with what it has when a store is down, unless told not to. VictoriaMetrics moves the instants of a range to
+/// multiples of the step, and shows the last 30 seconds as they were before (`-search.latencyOffset`), unless told not to
+/// cache.
+const DEFAULT_PARAMS: [(&str, &str); 5] = [
+    ("dedup", "true"),
+    ("deny_partial_response", "1"),
+    ("max_source_resolution", "0s"),
+    ("nocache", "1"),
+    ("partial_response", "false"),
+];
+
 /// Why a source cannot be used as configured. Names the source and the setting.
 #[derive(Debug, Error)]
 pub enum SourceError {
@@ -134,11 +147,14 @@ impl Source {
         transport.client().map_err(transport_error)?;
         credentials.headers().map_err(credentials_error)?;
         // The client library wants names that live forever. Sources do nearly that: they are made once, at the start.
-        let params = config.query_params.iter().map(|(key, value)| (&*key.clone().leak(), value.clone())).collect();
+        let own = config.query_params.iter().map(|(key, value)| (&*key.clone().leak(), value.clone()));
+        let absent = DEFAULT_PARAMS.iter().filter(|(key, _)| !config.query_params.contains_key(*key));
+        let params =
+            own.filter(|(_, value)| !value.is_empty()).chain(absent.map(|(key, value)| (*key, (*value).to_owned())));
         Ok(Self {
             name: config.name.clone(),
             access: Arc::new(Access { transport, credentials }),
-            params,
+            params: params.collect(),
             timeout,
             max_response_bytes: config.max_response_bytes,
             permits: Semaphore::new(config.max_concurrent_queries),
@@ -153,7 +169,8 @@ impl Source {
 
     /// Evaluates a query at `start`, `start + step` and so on up to `end`.
     ///
-    /// Start and end are rounded down to whole seconds, since the client library takes no finer ones.
+    /// Start and end are rounded down to whole seconds, since the client library takes no finer ones. A back end that moves
+    /// the instants to multiples of the step answers for its own; what it says of the time after `end` is left out.
     ///
     /// # Errors
     /// A [`Missing`] that says why there is no answer. An answer without series is none: it is an empty list.
@@ -164,7 +181,12 @@ impl Source {
         end: Timestamp,
         step: SignedDuration,
     ) -> Answer<Vec<Series>> {
-        self.ask(Question::Range { promql, start, end, step }).await
+        let mut found = self.ask(Question::Range { promql, start, end, step }).await?;
+        for one in &mut found {
+            one.points.retain(|(at, _)| *at <= end);
+            one.histograms.retain(|(at, _)| *at <= end);
+        }
+        Ok(found)
     }
 
     /// Evaluates a query at one instant, to the millisecond.

@@ -13,8 +13,8 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
-use snapback_core::sample::{Answer, Missing};
-use snapback_prometheus::{AuthConfig, BasicConfig, HeaderValueConfig, Series, Source, SourceConfig};
+use snapback_core::sample::{Answer, Counts, Missing};
+use snapback_prometheus::{AuthConfig, BasicConfig, HeaderValueConfig, Instants, Preset, Series, Source, SourceConfig};
 use tokio::sync::Barrier;
 
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
@@ -112,7 +112,7 @@ async fn an_instant_query_is_posted_and_its_vector_read() {
     let stub = Stub::fixed(200, "application/json", body).await;
     let source = Source::new(&SourceConfig {
         timeout: Some("5s".to_owned()),
-        query_params: BTreeMap::from([("partial_response".to_owned(), "false".to_owned())]),
+        query_params: BTreeMap::from([("lookback_delta", "1m"), ("dedup", "false"), ("nocache", "")].map(owned)),
         ..stub.config()
     })
     .unwrap();
@@ -124,10 +124,77 @@ async fn an_instant_query_is_posted_and_its_vector_read() {
     assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/api/v1/query"));
     assert_eq!(seen.headers["user-agent"], concat!("snapback/", env!("CARGO_PKG_VERSION")));
     let params: Vec<(&str, &str)> = seen.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    assert_eq!(
-        params,
-        [("partial_response", "false"), ("query", "up > 0"), ("time", "1700000000.250"), ("timeout", "5000ms")]
-    );
+    let expected = [
+        ("dedup", "false"),
+        ("deny_partial_response", "1"),
+        ("lookback_delta", "1m"),
+        ("max_source_resolution", "0s"),
+        ("partial_response", "false"),
+        ("query", "up > 0"),
+        ("time", "1700000000.250"),
+        ("timeout", "5000ms"),
+    ];
+    assert_eq!(params, expected, "what an administrator says goes before our defaults, and nothing leaves one out");
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+#[tokio::test]
+async fn every_back_end_is_asked_for_all_it_has_or_nothing() {
+    let stub = Stub::fixed(200, "application/json", EMPTY).await;
+    ask(&stub.config()).await.unwrap();
+    let params = &stub.seen()[0].params;
+    let sent = ["partial_response", "deny_partial_response", "dedup", "nocache"].map(|name| params[name].as_str());
+    assert_eq!(sent, ["false", "1", "true", "1"]);
+}
+
+#[tokio::test]
+async fn what_a_back_end_says_of_the_time_after_the_end_is_left_out() {
+    // VictoriaMetrics without nocache rounds the end up to a multiple of the step; Thanos' front end rounds both down.
+    let body = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},
+        "values":[[0,"1"],[30,"2"],[60,"3"]],"histograms":[[90,{"count":"1","sum":"1"}]]}]}}"#;
+    let stub = Stub::fixed(200, "application/json", body).await;
+    let source = Source::new(&stub.config()).unwrap();
+    let found = source.range("up", at(10), at(40), SignedDuration::from_secs(30)).await.unwrap();
+    assert_eq!(found[0].points, [(at(0), 1.0), (at(30), 2.0)]);
+    assert!(found[0].histograms.is_empty());
+}
+
+#[tokio::test]
+async fn a_native_histogram_is_asked_for_where_there_is_no_classic_one() {
+    let native = |seen: &Seen| !seen.params["query"].contains("_bucket");
+    let stub = Stub::start(move |seen: Seen| async move {
+        let body = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"pod":"web-1-abcde"},
+            "histograms":[[10,{"count":"3","sum":"1","buckets":[[0,"0.25","0.5","2"],[0,"1","2","1"]]}]]}]}}"#;
+        reply(200, "application/json", if native(&seen) { body } else { EMPTY })
+    })
+    .await;
+    let source = Source::new(&stub.config()).unwrap();
+    let names = Preset::HttpServer.names().compile().unwrap();
+    let instants = Instants { start: at(10), end: at(10), step: SignedDuration::from_secs(30) };
+    let found = source.latencies(&names, "shop", "(web-1)-[a-z0-9]{5}", instants).await.unwrap();
+    let at_most = |bound| found.iter().find(|one| one.counts == Counts::AtMostSeconds(bound)).unwrap().points[0].1;
+    assert_eq!((at_most(0.5), at_most(1.0), at_most(1.5), at_most(f64::INFINITY)), (2.0, 2.0, 3.0, 3.0));
+    assert_eq!(stub.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_back_end_without_native_histograms_has_no_data_rather_than_a_wrong_query() {
+    let stub = Stub::start(|seen: Seen| async move {
+        let refused = r#"{"status":"error","errorType":"422","error":"unknown func \"histogram_count\""}"#;
+        if seen.params["query"].contains("histogram_count") {
+            reply(422, "application/json", refused)
+        } else {
+            reply(200, "application/json", EMPTY)
+        }
+    })
+    .await;
+    let source = Source::new(&stub.config()).unwrap();
+    let names = Preset::OpenTelemetry.names().compile().unwrap();
+    let instants = Instants { start: at(10), end: at(10), step: SignedDuration::from_secs(30) };
+    assert_eq!(source.requests(&names, "shop", "(web-1)-[a-z0-9]{5}", instants).await, Err(Missing::Empty));
 }
 
 #[tokio::test]

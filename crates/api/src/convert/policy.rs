@@ -9,8 +9,8 @@ use snapback_core::policy::{
 
 use super::{InvalidSpec, check, duration, probes, windows};
 use crate::v1alpha1::{
-    AnalysisSpec, ConfigModeName, MethodName, ModeName, OnInconclusiveName, OnNoDataName, RollbackPolicySpec, SoakSpec,
-    SpeedName,
+    AnalysisSpec, ConfigModeName, MethodName, ModeName, OnInconclusiveName, OnNoDataName, PresetName,
+    RollbackPolicySpec, SoakSpec, SpeedName,
 };
 
 /// Names of the checks that a policy without any has.
@@ -48,6 +48,7 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
     if rules.helm.as_ref().is_some_and(|helm| !is_name(&helm.job)) {
         return Err(InvalidSpec::new("spec.rollback.helm.job", "must be the name of a CronJob or Job"));
     }
+    let in_front = in_front(spec)?;
     let policy = Policy {
         mode: match spec.mode {
             None | Some(ModeName::Automatic) => Mode::Automatic,
@@ -66,7 +67,8 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
             None | Some(OnInconclusiveName::Accept) => OnInconclusive::Accept,
             Some(OnInconclusiveName::Hold) => OnInconclusive::Hold,
         },
-        checks: checks(spec)?,
+        checks: checks(spec, in_front)?,
+        in_front,
         rollback: RollbackRules {
             deadline: optional("spec.rollback.deadline", rules.deadline.as_deref(), DEFAULT_DEADLINE)?,
             verify: optional("spec.rollback.verify.duration", verify.duration.as_deref(), DEFAULT_VERIFY)?,
@@ -150,8 +152,30 @@ fn analysis(spec: Option<&AnalysisSpec>) -> Result<Analysis, InvalidSpec> {
     }
 }
 
-fn checks(spec: &RollbackPolicySpec) -> Result<Vec<Check>, InvalidSpec> {
-    let Some(specs) = &spec.checks else { return Ok(default_checks()) };
+/// Whether a proxy in front of all pods counts, and nothing is said that has no meaning then, or only then.
+fn in_front(spec: &RollbackPolicySpec) -> Result<bool, InvalidSpec> {
+    let metrics = spec.metrics.as_ref();
+    let in_front = metrics.and_then(|metrics| metrics.preset).is_some_and(PresetName::is_in_front);
+    if metrics.is_some_and(|metrics| metrics.labels.is_some()) && in_front {
+        let problem = "must not be set with a preset that counts by Service: it has labels of its own";
+        return Err(InvalidSpec::new("spec.metrics.labels", problem));
+    }
+    if metrics.is_some_and(|metrics| metrics.service.is_some()) {
+        const SERVICE: &str = "spec.metrics.service";
+        if !in_front {
+            let problem = "must be set only with the presets IngressNginx, Traefik and EnvoyGateway";
+            return Err(InvalidSpec::new(SERVICE, problem));
+        }
+        if spec.selector.is_some() {
+            let problem = "must be set only with targetRef: of a selector's targets each has its own name";
+            return Err(InvalidSpec::new(SERVICE, problem));
+        }
+    }
+    Ok(in_front)
+}
+
+fn checks(spec: &RollbackPolicySpec, in_front: bool) -> Result<Vec<Check>, InvalidSpec> {
+    let Some(specs) = &spec.checks else { return Ok(default_checks(in_front)) };
     if specs.is_empty() {
         return Err(InvalidSpec::new("spec.checks", "must name at least one check, or be left out for the defaults"));
     }
@@ -162,18 +186,27 @@ fn checks(spec: &RollbackPolicySpec) -> Result<Vec<Check>, InvalidSpec> {
             let field = format!("spec.checks[{index}].name");
             return Err(InvalidSpec::new(field, format!("must be unique, but {:?} is used twice", check.name)));
         }
+        if in_front && matches!(check.rule, Rule::TrafficDrop { .. }) {
+            let field = format!("spec.checks[{index}].trafficDrop");
+            let problem =
+                "must not be set with a preset that counts by Service: it does not tell new pods from old ones";
+            return Err(InvalidSpec::new(field, problem));
+        }
         checks.push(check);
     }
     Ok(checks)
 }
 
-fn default_checks() -> Vec<Check> {
+fn default_checks(in_front: bool) -> Vec<Check> {
     let [errors, latency, crashes, traffic] = DEFAULT_CHECKS;
     let critical = |name: &str, rule| Check { name: name.to_owned(), severity: Severity::Critical, rule };
-    vec![
+    let mut checks = vec![
         critical(errors, Rule::ErrorRate { max: Some(0.05), max_ratio: Some(2.0), floor: check::FLOOR }),
         critical(latency, Rule::Latency { quantile: Quantile::P95, max: None, max_ratio: Some(2.0) }),
         critical(crashes, Rule::CrashRate { max: 0.5 }),
-        critical(traffic, Rule::TrafficDrop { max: 0.75 }),
-    ]
+    ];
+    if !in_front {
+        checks.push(critical(traffic, Rule::TrafficDrop { max: 0.75 }));
+    }
+    checks
 }

@@ -8,6 +8,7 @@
 mod batch;
 mod grid;
 mod names;
+mod own;
 
 pub use grid::Grid;
 pub use names::metric_names;
@@ -18,11 +19,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use snapback_core::sample::{Answer, Missing, PodSeries, Point};
 use snapback_prometheus::{
-    CompiledNames, Counter, Pods, Shared, Source, Values, latencies, latency_query, names_pattern, pods_pattern,
-    render, requests, requests_query, scraped, to_points,
+    CompiledNames, Counter, Instants, Pods, Series, Shared, Source, latencies, latency_query, names_pattern,
+    pods_pattern, requests, requests_query, scraped,
 };
 
 use batch::Size;
+use own::{Patterns, ask_all, render_for};
 
 /// What is wanted for one target at one instant.
 #[derive(Debug, Clone)]
@@ -118,6 +120,7 @@ struct Kept {
     latencies: Track<PodSeries>,
     scraped: Track<PodSeries>,
     past: Past,
+    /// By the text of the query.
     queries: BTreeMap<String, Track<Point>>,
 }
 
@@ -181,6 +184,11 @@ impl Kept {
             None => (pods_pattern(&[old.clone(), new.clone()].concat()), pods_pattern(&old), pods_pattern(&new)),
             Some(all) => (all.clone(), all.clone(), names_pattern(&new)),
         }
+    }
+
+    /// The answer so far to a user's query.
+    fn own(&self, promql: &str) -> Answer<Vec<Point>> {
+        self.queries.get(promql).map_or(Err(Missing::Empty), Track::answer)
     }
 
     /// The counter's answers so far; `None` if it is not wanted.
@@ -288,7 +296,10 @@ impl Sampler {
             (Counter::Scraped, wanted.past),
         ];
         for (counter, _) in counters.iter().filter(|(_, is_wanted)| *is_wanted) {
-            self.ask_counter(*counter, &source, wanted, now).await;
+            match wanted.names.names().front {
+                None => self.ask_counter(*counter, &source, wanted, now).await,
+                Some(_) => self.ask_front(*counter, &source, wanted, now).await,
+            }
         }
         if wanted.past
             && let Ok(source) = &source
@@ -300,37 +311,91 @@ impl Sampler {
     }
 
     /// Asks for what this watch is due, and along with it for what others are due that the same query serves.
+    ///
+    /// Where there is no classic histogram, for a native one.
     async fn ask_counter(&self, counter: Counter, source: &Answer<Arc<Source>>, wanted: &Wanted, now: Timestamp) {
+        let names = wanted.names.names();
         let group = Group::of(counter, wanted);
         let turn = self.turn(&group);
         let mut size = turn.lock().await;
         let Some(((start, end), watches)) = self.due(counter, &group, &wanted.key, now) else { return };
-        let names = wanted.names.names();
-        let ask = |batch: Vec<(WatchKey, Pods)>| {
-            let promql = counter.query(names, &batch.iter().map(|(_, pods)| pods).collect::<Vec<_>>());
-            async move {
-                let source = source.as_ref().map_err(Clone::clone)?;
-                let series = source.range(&promql, start, end, wanted.interval).await?;
-                Ok((batch.len(), Arc::new(series)))
-            }
+        let ask = |promql: String, batch: Vec<(WatchKey, Pods)>| async move {
+            let source = source.as_ref().map_err(Clone::clone)?;
+            let series = source.range(&promql, start, end, wanted.interval).await?;
+            Ok((batch.len(), Arc::new(series)))
         };
-        for ((key, pods), answer) in batch::ask(watches, &mut size, ask).await {
-            let mut kept = lock(&self.kept);
-            let Some(watch) = kept.get_mut(&key) else { continue };
-            let its_names = watch.wanted.names.clone();
-            let answer = answer.and_then(|(watches, series)| {
-                let share = if watches == 1 { series.to_vec() } else { Shared::of(&series, names).share(&pods) };
-                match counter {
-                    Counter::Requests => requests(share, &its_names),
-                    Counter::Latencies => latencies(share, &its_names),
-                    Counter::Scraped => scraped(share, &its_names),
-                }
-            });
-            // Its question may have changed meanwhile; then the next look asks anew.
-            let is_same = Pods::new(&watch.wanted.namespace, &watch.patterns().0) == pods;
-            if let Some(track) = watch.track(counter).filter(|_| is_same) {
-                track.note(end, answer, merge_series);
+        let of = |batch: &[(WatchKey, Pods)]| batch.iter().map(|(_, pods)| pods.clone()).collect::<Vec<_>>();
+        let classic =
+            |batch: Vec<(WatchKey, Pods)>| ask(counter.query(names, &of(&batch).iter().collect::<Vec<_>>()), batch);
+        let mut without = Vec::new();
+        for ((key, pods), answer) in batch::ask(watches, &mut size, classic).await {
+            match self.share(counter, wanted, &key, &pods, answer) {
+                Err(Missing::Empty) if counter.native_query(names, &[]).is_some() => without.push((key, pods)),
+                answer => self.note(counter, &key, &pods, end, answer),
             }
+        }
+        let native = |batch: Vec<(WatchKey, Pods)>| {
+            ask(counter.native_query(names, &of(&batch).iter().collect::<Vec<_>>()).unwrap_or_default(), batch)
+        };
+        for ((key, pods), answer) in batch::ask(without, &mut Size::default(), native).await {
+            let answer = match self.share(counter, wanted, &key, &pods, answer) {
+                // A back end that does not know native histograms: then there simply is no data.
+                Err(Missing::BadQuery(_)) => Err(Missing::Empty),
+                answer => answer,
+            };
+            self.note(counter, &key, &pods, end, answer);
+        }
+    }
+
+    /// The part of an answer that is one watch's.
+    fn share(
+        &self,
+        counter: Counter,
+        wanted: &Wanted,
+        key: &WatchKey,
+        pods: &Pods,
+        answer: Answer<(usize, Arc<Vec<Series>>)>,
+    ) -> Answer<Vec<PodSeries>> {
+        let (watches, series) = answer?;
+        // What is an error is each policy's own idea.
+        let names = lock(&self.kept).get(key).map(|watch| watch.wanted.names.clone());
+        let names = names.as_ref().unwrap_or(&wanted.names);
+        let share = if watches == 1 { series.to_vec() } else { Shared::of(&series, names.names()).share(pods) };
+        match counter {
+            Counter::Requests => requests(share, names),
+            Counter::Latencies => latencies(share, names),
+            Counter::Scraped => scraped(share, names),
+        }
+    }
+
+    /// Keeps an answer, unless the question has changed meanwhile: then the next look asks anew.
+    fn note(&self, counter: Counter, key: &WatchKey, pods: &Pods, end: Timestamp, answer: Answer<Vec<PodSeries>>) {
+        let mut kept = lock(&self.kept);
+        let Some(watch) = kept.get_mut(key) else { return };
+        let is_same = Pods::new(&watch.wanted.namespace, &watch.patterns().0) == *pods;
+        if let Some(track) = watch.track(counter).filter(|_| is_same) {
+            track.note(end, answer, merge_series);
+        }
+    }
+
+    /// As [`Self::ask_counter`], of a proxy in front of the pods: it is asked for each target alone.
+    async fn ask_front(&self, counter: Counter, source: &Answer<Arc<Source>>, wanted: &Wanted, now: Timestamp) {
+        let grid = wanted.grid(now);
+        let due = lock(&self.kept).get_mut(&wanted.key).and_then(|watch| watch.track(counter)?.due(&grid));
+        let Some((start, end)) = due else { return };
+        let instants = Instants { start, end, step: wanted.interval };
+        let whose = wanted.names.whose(&wanted.target, "");
+        let answer = match (source, counter) {
+            (Ok(source), Counter::Requests) => source.requests(&wanted.names, &wanted.namespace, whose, instants).await,
+            (Ok(source), Counter::Latencies) => {
+                source.latencies(&wanted.names, &wanted.namespace, whose, instants).await
+            }
+            // Nobody scrapes pods for it.
+            (Ok(_), Counter::Scraped) => return,
+            (Err(missing), _) => Err(missing.clone()),
+        };
+        if let Some(track) = lock(&self.kept).get_mut(&wanted.key).and_then(|watch| watch.track(counter)) {
+            track.note(end, answer, merge_series);
         }
     }
 
@@ -375,17 +440,14 @@ impl Sampler {
         let known = lock(&self.kept).get(&wanted.key).map(|watch| (watch.past.clone(), watch.patterns().0));
         let Some((mut past, all)) = known else { return };
         let step = wanted.interval * PAST_STEP;
-        let start = wanted.since - step * PAST_STEPS;
-        let (names, namespace) = (wanted.names.names(), &wanted.namespace);
+        let instants = Instants { start: wanted.since - step * PAST_STEPS, end: wanted.since, step };
+        let (names, namespace) = (&wanted.names, &wanted.namespace);
+        let whose = names.whose(&wanted.target, &all);
         if wanted.requests && past.requests.is_none() {
-            let promql = requests_query(names, namespace, &all);
-            let answer = source.range(&promql, start, wanted.since, step).await;
-            past.requests = known_past(answer.and_then(|series| requests(series, &wanted.names)));
+            past.requests = known_past(source.requests(names, namespace, whose, instants).await);
         }
         if wanted.latencies && past.latencies.is_none() {
-            let promql = latency_query(names, namespace, &all);
-            let answer = source.range(&promql, start, wanted.since, step).await;
-            past.latencies = known_past(answer.and_then(|series| latencies(series, &wanted.names)));
+            past.latencies = known_past(source.latencies(names, namespace, whose, instants).await);
         }
         if let Some(watch) = lock(&self.kept).get_mut(&wanted.key) {
             watch.past = past;
@@ -394,22 +456,11 @@ impl Sampler {
 
     /// The users' own queries.
     async fn ask_queries(&self, source: &Answer<Arc<Source>>, wanted: &Wanted, now: Timestamp) {
-        let known = lock(&self.kept).get(&wanted.key).map(Kept::patterns);
-        let Some((_, old, new)) = known else { return };
-        let grid = wanted.grid(now);
-        for (check, promql) in &wanted.queries {
-            let due = lock(&self.kept)
-                .get_mut(&wanted.key)
-                .and_then(|watch| watch.queries.entry(check.clone()).or_default().due(&grid));
-            let Some((start, end)) = due else { continue };
-            let answer = match (source, &wanted.text(promql, &old), &wanted.text(promql, &new)) {
-                (Ok(source), Ok(before), Ok(after)) => ask_own(source, (before, after), &grid, start, end).await,
-                (Err(missing), ..) | (_, Err(missing), _) | (_, _, Err(missing)) => Err(missing.clone()),
-            };
-            if let Some(watch) = lock(&self.kept).get_mut(&wanted.key) {
-                let track = watch.queries.entry(check.clone()).or_default();
-                track.note(end, answer, std::iter::Extend::extend);
-            }
+        let known = lock(&self.kept).get(&wanted.key).map(|watch| (watch.queries.clone(), watch.patterns()));
+        let Some((mut queries, (_, old, new))) = known else { return };
+        ask_all(source, wanted, &wanted.grid(now), &Patterns { old: &old, new: &new }, &mut queries).await;
+        if let Some(watch) = lock(&self.kept).get_mut(&wanted.key) {
+            watch.queries = queries;
         }
     }
 
@@ -418,16 +469,16 @@ impl Sampler {
         let mut kept = lock(&self.kept);
         let watch = kept.entry(wanted.key.clone()).or_insert_with(|| Kept::new(wanted, now));
         let (all, _, new) = watch.patterns();
-        let names = wanted.names.names();
+        let (names, whose) = (wanted.names.names(), wanted.names.whose(&wanted.target, &all));
         let mut asked = BTreeMap::new();
         if wanted.requests {
-            asked.insert("requests".to_owned(), requests_query(names, &wanted.namespace, &all));
+            asked.insert("requests".to_owned(), requests_query(names, &wanted.namespace, whose));
         }
         if wanted.latencies {
-            asked.insert("latencies".to_owned(), latency_query(names, &wanted.namespace, &all));
+            asked.insert("latencies".to_owned(), latency_query(names, &wanted.namespace, whose));
         }
         for (check, promql) in &wanted.queries {
-            asked.insert(check.clone(), wanted.text(promql, &new).unwrap_or_else(|_| promql.clone()));
+            asked.insert(check.clone(), render_for(promql, wanted, &new).unwrap_or_else(|_| promql.clone()));
         }
         let mut requests = watch.requests.answer();
         if let Ok(series) = &mut requests {
@@ -438,7 +489,7 @@ impl Sampler {
             requests,
             latencies: watch.latencies.answer(),
             past: watch.past.requests.iter().chain(&watch.past.latencies).flatten().cloned().collect(),
-            queries: watch.queries.iter().map(|(check, track)| (check.clone(), track.answer())).collect(),
+            queries: wanted.queries.iter().map(|(check, promql)| (check.clone(), watch.own(promql))).collect(),
             asked,
         }
     }
@@ -462,12 +513,6 @@ impl Wanted {
     fn grid(&self, now: Timestamp) -> Grid {
         Grid::new(self.since, self.interval, self.before, now)
     }
-
-    /// A user's query about these pods.
-    fn text(&self, promql: &str, pods: &str) -> Answer<String> {
-        let values = Values { namespace: &self.namespace, target: &self.target, pods };
-        render(promql, &values).map_err(|error| Missing::BadQuery(error.to_string()))
-    }
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -481,31 +526,6 @@ fn known_past(answer: Answer<Vec<PodSeries>>) -> Option<Vec<PodSeries>> {
         Err(Missing::Empty | Missing::NotANumber) => Some(Vec::new()),
         Err(_) => None,
     }
-}
-
-/// A user's query: `{{ pods }}` means the old revision's pods before the rollout, and the new one's after it.
-async fn ask_own(
-    source: &Source,
-    (before, after): (&str, &str),
-    grid: &Grid,
-    start: Timestamp,
-    end: Timestamp,
-) -> Answer<Vec<Point>> {
-    let (last_before, step) = (grid.start().min(end), grid.step());
-    if before == after || start > last_before {
-        return source.range(after, start, end, step).await.and_then(to_points);
-    }
-    // No value before the rollout is no failure: the check says that it has no baseline.
-    let mut found = match source.range(before, start, last_before, step).await.and_then(to_points) {
-        Ok(found) => found,
-        Err(Missing::Empty | Missing::NotANumber) => Vec::new(),
-        Err(missing) => return Err(missing),
-    };
-    let next = grid.after(last_before);
-    if next <= end {
-        found.extend(source.range(after, next, end, step).await.and_then(to_points)?);
-    }
-    Ok(found)
 }
 
 /// Appends the new points of each counter to the points that are kept.

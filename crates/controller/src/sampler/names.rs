@@ -11,6 +11,9 @@ pub fn metric_names(spec: Option<&MetricsSpec>) -> Result<CompiledNames, NamesEr
         Some(PresetName::OpenTelemetry) => Preset::OpenTelemetry,
         Some(PresetName::Istio) => Preset::Istio,
         Some(PresetName::Linkerd) => Preset::Linkerd,
+        Some(PresetName::IngressNginx) => Preset::IngressNginx,
+        Some(PresetName::Traefik) => Preset::Traefik,
+        Some(PresetName::EnvoyGateway) => Preset::EnvoyGateway,
     };
     let mut names = preset.names();
     let own = |name: &mut String, own: Option<String>| {
@@ -23,6 +26,7 @@ pub fn metric_names(spec: Option<&MetricsSpec>) -> Result<CompiledNames, NamesEr
     own(&mut names.code_label, requests.code_label);
     own(&mut names.error_codes, requests.error_codes);
     own(&mut names.latency_bucket, spec.latency.unwrap_or_default().metric.map(|base| format!("{base}_bucket")));
+    names.service = spec.service;
     let labels = spec.labels.unwrap_or_default();
     own(&mut names.namespace_label, labels.namespace);
     own(&mut names.pod_label, labels.pod);

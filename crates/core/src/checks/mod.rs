@@ -29,7 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::analysis::Reading;
 use crate::fingerprint::Fingerprint;
 use crate::policy::{Analysis, Check, Rule};
-use crate::sample::{Answer, PodSeries, Point, Side};
+use crate::sample::{Answer, PodSeries, Point, Side, is_proxy};
 use crate::workload::{Kind, Workload};
 
 /// Everything that checks are judged by, at one instant.
@@ -109,8 +109,12 @@ fn spans(answer: &Answer<Vec<PodSeries>>, measured: &Measured<'_>) -> Answer<spa
     Ok(span::close(&windows, measured.since, measured.minimum_requests))
 }
 
-/// Whose pod a name is: by the ReplicaSet whose name it starts with, since pods of the past are asked about too.
+/// Whose pod a name is: by the ReplicaSet whose name it starts with, since pods of the past are asked about too. A proxy
+/// in front of all pods counts for the old revision before the rollout, and for the new one since.
 fn side_of(measured: &Measured<'_>, pod: &str, at: Timestamp) -> Option<Side> {
+    if is_proxy(pod) {
+        return Some(if at <= measured.since { Side::Old } else { Side::New });
+    }
     if measured.workload.kind != Kind::Deployment {
         return side_by_life(measured, pod, at);
     }

@@ -275,13 +275,13 @@ fn describe(result: &CheckResult, failures: u32, minimum: u64) -> String {
 }
 
 impl CheckResult {
-    /// The sentence of a check whose counts were tested.
-    pub(super) fn tell(&self, minimum: u64) -> String {
+    /// The sentence of a check whose counts were tested. `beside` is where the baseline comes from.
+    pub(super) fn tell(&self, minimum: u64, beside: &str) -> String {
         let counted = match (self.bad, self.requests) {
             (Some(bad), Some(requests)) if requests > 0 => format!(" ({bad} bad of {requests} requests)"),
             _ => String::new(),
         };
-        let beside = self.baseline.map(|value| format!(", {} in the old pods", format_value(self.unit, value)));
+        let beside = self.baseline.map(|value| format!(", {} {beside}", format_value(self.unit, value)));
         let beside = beside.unwrap_or_default();
         let odds = self.odds.map(Odds::describe).unwrap_or_default();
         let compared = describe(&Self { why: Why::WithinLimit, ..self.clone() }, 0, minimum);

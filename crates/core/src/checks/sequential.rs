@@ -330,7 +330,9 @@ fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<
         why,
         ..blank(check, tested.unit)
     };
-    result.message = result.tell(measured.minimum_requests);
+    let is_beside = counted.looks.iter().any(|look| look.against == Against::OldPods);
+    let beside = if is_beside { "in the old pods" } else { "before the rollout" };
+    result.message = result.tell(measured.minimum_requests, beside);
     result
 }
 

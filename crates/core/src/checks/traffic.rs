@@ -50,14 +50,14 @@ pub(super) fn looks(windows: &[Window], measured: &Measured<'_>) -> Counted {
     counted
 }
 
-/// Whether the source reached the pod at both ends of the window.
+/// Whether the source reached the pod before the window and again within it: what it shows may be old.
 fn is_scraped(measured: &Measured<'_>, pod: &str, window: &Window) -> bool {
     let Ok(series) = measured.requests else { return false };
     let mut found =
         series.iter().filter(|one| one.pod == pod && one.counts == Counts::Scraped).flat_map(|one| &one.points);
-    let up = |wanted| found.clone().any(|(at, value)| *at == wanted && *value > 0.0);
-    let both = up(window.to) && up(window.from);
-    found.next().is_some() && both
+    let mut reached = |wanted| found.find(|(at, _)| *at == wanted).map_or(0.0, |(_, reached)| *reached);
+    let (before, within) = (reached(window.from), reached(window.to));
+    before > 0.0 && within > before
 }
 
 /// Whether the old pods shared the traffic, before the rollout: at least two of them.

@@ -33,10 +33,21 @@ pub struct Policy {
     pub on_inconclusive: OnInconclusive,
     /// The rules; at least one, names unique.
     pub checks: Vec<Check>,
+    /// Whether requests are counted by a proxy in front of all pods, which cannot tell the new ones from the old.
+    pub in_front: bool,
     /// How an undo is carried out.
     pub rollback: RollbackRules,
     /// When we may act alone; empty means at any time.
     pub windows: Vec<Window>,
+}
+
+impl Policy {
+    /// Whether a check rests on what is counted in front of all pods, by its name. Such a breach has no control: whatever
+    /// hits the service during a rollout looks like the release.
+    pub fn is_without_control(&self, check: &str) -> bool {
+        let rule = self.checks.iter().find(|one| one.name == check).map(|one| &one.rule);
+        self.in_front && matches!(rule, Some(Rule::ErrorRate { .. } | Rule::Latency { .. }))
+    }
 }
 
 /// Who acts on a bad revision.

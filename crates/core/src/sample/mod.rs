@@ -5,5 +5,6 @@ mod series;
 mod windows;
 
 pub use histogram::{Histogram, Quantiled};
+pub(crate) use series::is_proxy;
 pub use series::{Answer, Counts, Missing, PodSeries, Point};
 pub use windows::{Increase, Side, Window, windows};

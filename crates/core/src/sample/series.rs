@@ -8,7 +8,7 @@ use jiff::Timestamp;
 /// counted once however often the operator restarts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PodSeries {
-    /// The pod's name.
+    /// The pod's name, or [`PodSeries::of_proxy`].
     pub pod: String,
     /// What the counter counts.
     pub counts: Counts,
@@ -17,6 +17,24 @@ pub struct PodSeries {
     pub key: String,
     /// The samples, oldest first. Values are finite and not negative.
     pub points: Vec<(Timestamp, f64)>,
+}
+
+impl PodSeries {
+    /// In place of a pod's name: a replica of a proxy in front of all pods, which cannot tell one from another. No pod's
+    /// name has an `@`.
+    pub fn of_proxy(replica: &str) -> String {
+        format!("@{replica}")
+    }
+
+    /// Whether it counts in front of all pods.
+    pub fn is_of_proxy(&self) -> bool {
+        is_proxy(&self.pod)
+    }
+}
+
+/// Whether a name is that of a proxy's replica.
+pub(crate) fn is_proxy(pod: &str) -> bool {
+    pod.starts_with('@')
 }
 
 /// The meaning of a counter.
@@ -28,7 +46,7 @@ pub enum Counts {
     Bad,
     /// Requests at or under this many seconds (a classic histogram bucket; `f64::INFINITY` is the total).
     AtMostSeconds(f64),
-    /// Nothing: 1 while the source reaches the pod, 0 while it does not.
+    /// Nothing: when the source last reached the pod, in seconds since the epoch; 0 while it does not.
     Scraped,
 }
 

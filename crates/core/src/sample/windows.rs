@@ -88,7 +88,8 @@ impl Window {
 ///
 /// `side_of` tells whose pod a name is at an instant; counters of pods that are nobody's are ignored. A name that
 /// changes sides (a StatefulSet's pods keep theirs) is another counter from then on, of which the source may still show
-/// the end of the former: the first look counts for nobody, unless the value fell.
+/// the end of the former: the first look counts for nobody, unless the value fell. A proxy in front of all pods stays the
+/// same counter, whoever it counts for.
 pub fn windows(series: &[PodSeries], side_of: impl Fn(&str, Timestamp) -> Option<Side>) -> Vec<Window> {
     let instants: BTreeSet<Timestamp> = series.iter().flat_map(|one| one.points.iter().map(|(at, _)| *at)).collect();
     let first_seen = first_seen(series);
@@ -114,7 +115,7 @@ pub fn windows(series: &[PodSeries], side_of: impl Fn(&str, Timestamp) -> Option
             let (Some(side), Some(index)) = (side, window_ending.get(at)) else { continue };
             let increase = match before {
                 Some((_, before)) if *value < before => *value,
-                Some((same, before)) if same == Some(side) => value - before,
+                Some((same, before)) if same == Some(side) || one.is_of_proxy() => value - before,
                 None if born(one, *at, side, &first_seen) => *value,
                 Some(_) | None => 0.0,
             };
@@ -142,10 +143,10 @@ fn first_seen(series: &[PodSeries]) -> BTreeMap<&str, Timestamp> {
     seen
 }
 
-/// Whether a counter's first value is all increase. A whole pod of an old revision that appears late may only have
-/// been unreachable before, so its past is not counted as present.
+/// Whether a counter's first value is all increase. A whole pod of an old revision (or a proxy) that appears late may only
+/// have been unreachable before, so its past is not counted as present.
 fn born(series: &PodSeries, at: Timestamp, side: Side, first_seen: &BTreeMap<&str, Timestamp>) -> bool {
-    side == Side::New || first_seen.get(series.pod.as_str()).is_some_and(|seen| *seen < at)
+    (side == Side::New && !series.is_of_proxy()) || first_seen.get(series.pod.as_str()).is_some_and(|seen| *seen < at)
 }
 
 #[cfg(test)]

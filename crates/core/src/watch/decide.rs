@@ -118,7 +118,7 @@ fn judge(
 
     let mut results = checks.to_vec();
     results.extend(super::progress::evaluate(workload, &rollout, policy.soak.progress_deadline, now));
-    if let Some(cause) = Cause::breached(&results) {
+    if let Some(cause) = Cause::breached(policy, &results) {
         return on_cause(policy, state, workload, cause, &rollout, now);
     }
 
@@ -220,21 +220,21 @@ struct Cause {
     story: String,
     /// The checks that say so.
     checks: Vec<String>,
-    /// Whether that is enough to act without asking.
-    critical: bool,
+    /// Why that is not enough to act without asking, if it is not.
+    doubt: Option<&'static str>,
     first_bad: Option<Timestamp>,
     evidence: Vec<CheckResult>,
 }
 
 impl Cause {
     /// Checks are breached.
-    fn breached(results: &[CheckResult]) -> Option<Self> {
+    fn breached(policy: &Policy, results: &[CheckResult]) -> Option<Self> {
         let breached: Vec<&CheckResult> = results.iter().filter(|check| check.verdict == Verdict::Breached).collect();
         let story = breached.iter().map(|check| format!("{}: {}", check.name, check.message)).collect::<Vec<_>>();
         (!breached.is_empty()).then(|| Self {
             story: story.join("; "),
             checks: breached.iter().map(|check| check.name.clone()).collect(),
-            critical: breached.iter().any(|check| check.severity == Severity::Critical),
+            doubt: doubt(policy, &breached),
             first_bad: breached.iter().filter_map(|check| check.first_bad).min(),
             evidence: results.to_vec(),
         })
@@ -245,11 +245,22 @@ impl Cause {
         Self {
             story: format!("it is back, though Rollback {rollback} undid it"),
             checks: vec!["quarantine".to_owned()],
-            critical: true,
+            doubt: None,
             first_bad: None,
             evidence: Vec::new(),
         }
     }
+}
+
+/// Why breached checks are not enough to act without asking, if they are not.
+fn doubt(policy: &Policy, breached: &[&CheckResult]) -> Option<&'static str> {
+    let mut critical = breached.iter().filter(|check| check.severity == Severity::Critical).peekable();
+    if critical.peek().is_none() {
+        return Some("only checks of severity Warning are breached");
+    }
+    critical.all(|check| policy.is_without_control(&check.name)).then_some(
+        "it was counted in front of old and new pods alike (metrics.preset), where an outage of something else looks the same",
+    )
 }
 
 fn on_cause(
@@ -264,7 +275,7 @@ fn on_cause(
     if workload.said.migration == Some(Ok(Migration::Irreversible)) && mode != Mode::Observe {
         return forward_only(policy, state, workload, &cause, rollout, now);
     }
-    let Cause { story, critical, .. } = &cause;
+    let Cause { story, doubt, .. } = &cause;
     let said = &workload.said;
     let mut notices = Vec::new();
 
@@ -293,7 +304,7 @@ fn on_cause(
     if rollout.returned.is_none() {
         notices.push(Notice::new(Reason::CheckBreached, story.clone()));
     }
-    let ask = ask(policy, said, mode, *critical, now);
+    let ask = ask(policy, said, mode, *doubt, now);
     let (bad, mut back) = (state.current.name(), good.name());
     if let Some(job) = said.job_before_undo() {
         back = format!("{back}, once a Job of {job} took the change of data back");
@@ -339,14 +350,14 @@ fn forward_only(
     now: Timestamp,
 ) -> Decision {
     let mut notices = Vec::new();
-    let Cause { story, critical, .. } = cause;
+    let Cause { story, doubt, .. } = cause;
     let said = &workload.said;
     let mut message = format!(
         "{story}. {} changed data irreversibly ({MIGRATION}), so it can only be fixed forward: nothing is undone",
         state.current.name()
     );
     let serving = freeze::still_serving(workload);
-    let ask = ask(policy, said, freeze::mode(policy, workload), *critical, now);
+    let ask = ask(policy, said, freeze::mode(policy, workload), *doubt, now);
     let was_resumed = rollout.freeze == Some(FreezeState::Resumed);
     let mut act = None;
     if was_resumed {
@@ -378,7 +389,7 @@ fn forward_only(
 }
 
 /// Why a person has to agree, if one has to.
-fn ask(policy: &Policy, said: &Said, mode: Mode, critical: bool, now: Timestamp) -> Option<String> {
+fn ask(policy: &Policy, said: &Said, mode: Mode, doubt: Option<&str>, now: Timestamp) -> Option<String> {
     if let Some(Err(word)) = &said.mode {
         return Some(format!("{MODE} says {word:?}, which is none of Automatic, Approve and Observe"));
     }
@@ -407,7 +418,7 @@ fn ask(policy: &Policy, said: &Said, mode: Mode, critical: bool, now: Timestamp)
     {
         return Some(closed);
     }
-    (!critical).then(|| "only checks of severity Warning are breached".to_owned())
+    doubt.map(str::to_owned)
 }
 
 /// While a `Rollback` acts, the target mirrors it; when it ends, the target takes the outcome over.

@@ -38,6 +38,7 @@ pub fn policy() -> Policy {
         minimum_requests: 50,
         on_no_data: OnNoData::Hold,
         on_inconclusive: OnInconclusive::Accept,
+        in_front: false,
         checks: vec![Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) }],
         rollback: RollbackRules {
             deadline: SignedDuration::from_mins(10),

@@ -93,9 +93,10 @@ impl Asker<'_> {
     ) -> History {
         let names = self.names.names();
         let all = pods_pattern(&sets.old.iter().chain(&sets.new).cloned().collect::<Vec<_>>());
+        let whose = self.names.whose(target, &all);
         let wants = |wanted: fn(&Rule) -> bool| policy.checks.iter().any(|check| wanted(&check.rule));
         let (by_request, by_latency) =
-            (requests_query(names, self.namespace, &all), latency_query(names, self.namespace, &all));
+            (requests_query(names, self.namespace, whose), latency_query(names, self.namespace, whose));
         let long = stretch.step * PAST_STEP;
         let before = Stretch { from: since - long * PAST_STEPS, to: since, step: long };
         let mut history = History {

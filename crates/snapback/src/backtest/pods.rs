@@ -162,6 +162,7 @@ mod tests {
         Series {
             labels: all.map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect(),
             points: points.iter().map(|(second, value)| (at(*second), *value)).collect(),
+            histograms: Vec::new(),
         }
     }
 

@@ -66,8 +66,8 @@ pub(super) async fn ask(source: &Source, understood: &Understood, arguments: &Li
                 let field = format!("{field}.query.promql");
                 asker.own((&field, &check.name), promql).await?;
             }
-            // Known from the pods themselves.
-            Rule::CrashRate { .. } => {}
+            // The one is known from the pods themselves; the other from what the kubelet says of them, by their limits.
+            Rule::CrashRate { .. } | Rule::Saturation { .. } => {}
         }
     }
     Ok(asker.heard)
@@ -295,7 +295,11 @@ mod tests {
 
     fn series(seconds: &[f64]) -> Series {
         let at = |second: &f64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs_f64(*second);
-        Series { labels: BTreeMap::new(), points: seconds.iter().map(|second| (at(second), 1.0)).collect() }
+        Series {
+            labels: BTreeMap::new(),
+            points: seconds.iter().map(|second| (at(second), 1.0)).collect(),
+            histograms: Vec::new(),
+        }
     }
 
     #[test]
