@@ -1,6 +1,7 @@
 //! One query for the pods of many targets, and whose series are whose.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use regex::Regex;
 
@@ -24,8 +25,9 @@ pub enum Counter {
 pub struct Pods {
     namespace: String,
     pattern: String,
-    /// `None` if the pattern is none: then no name matches.
-    names: Option<Regex>,
+    /// Made when there is an answer to share, for that takes longer than the rest of a look; `None` if the pattern is none:
+    /// then no name matches.
+    names: OnceLock<Option<Regex>>,
 }
 
 impl PartialEq for Pods {
@@ -37,15 +39,12 @@ impl PartialEq for Pods {
 impl Pods {
     /// Those of a namespace whose names match a pattern as [`crate::pods_pattern`] and its like write it.
     pub fn new(namespace: &str, pattern: &str) -> Self {
-        Self {
-            namespace: namespace.to_owned(),
-            pattern: pattern.to_owned(),
-            names: Regex::new(&format!("^(?:{pattern})$")).ok(),
-        }
+        Self { namespace: namespace.to_owned(), pattern: pattern.to_owned(), names: OnceLock::new() }
     }
 
     fn have(&self, namespace: &str, pod: &str) -> bool {
-        self.namespace == namespace && self.names.as_ref().is_some_and(|names| names.is_match(pod))
+        let names = || self.names.get_or_init(|| Regex::new(&format!("^(?:{})$", self.pattern)).ok()).as_ref();
+        self.namespace == namespace && names().is_some_and(|names| names.is_match(pod))
     }
 }
 

@@ -79,6 +79,11 @@ impl FakeApi {
         self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The newest version of any object: while it stays, nothing has changed.
+    pub fn version(&self) -> u64 {
+        self.0.store().version()
+    }
+
     /// An object as it is.
     pub fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         self.0.store().get(resource, namespace, name).cloned()

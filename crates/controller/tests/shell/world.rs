@@ -195,10 +195,19 @@ impl World {
         self.until_by(Duration::from_millis(50), what, is_so).await;
     }
 
-    /// Looks every `step`: what lasts need not be looked for often.
+    /// Looks every `step`, when anything has changed: what lasts need not be looked for often. What is not of the objects is
+    /// looked for each second.
     async fn until_by(&self, step: Duration, what: &str, is_so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !is_so(self) {
+        let (mut seen, mut looked) = (None, Instant::now());
+        loop {
+            let version = Some(self.api.version());
+            if version != seen || looked.elapsed() >= Duration::from_secs(1) {
+                if is_so(self) {
+                    return;
+                }
+                (seen, looked) = (version, Instant::now());
+            }
             assert!(
                 Instant::now() < deadline,
                 "not in {PATIENCE:?}: {what}\ntarget: {:#?}\nrollbacks: {:#?}\nlast requests: {:#?}",
@@ -215,7 +224,6 @@ impl World {
         sleep(Duration::from_mins(1)).await;
     }
 
-    /// Waits until nothing is judged or undone any more.
     /// Nothing is under way, and what is the policies' to follow is followed: looks keep a pace of a second.
     pub(crate) async fn at_rest(&self, what: &str) {
         let is_at_rest = |world: &Self| {
