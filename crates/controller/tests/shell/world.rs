@@ -110,7 +110,7 @@ impl World {
         }
         // Slowly enough for a request over a socket to end long before its timeout.
         tokio::time::advance(Duration::from_millis(500)).await;
-        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await.unwrap();
+        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(10))).await.unwrap();
     }
 
     /// From the next start on, the administrator does not.
