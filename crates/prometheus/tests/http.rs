@@ -273,7 +273,7 @@ async fn a_reply_over_the_limit_is_not_read_whether_or_not_it_tells_its_length()
     .await;
     for stub in [told, untold] {
         let config = SourceConfig { max_response_bytes: 1000, ..stub.config() };
-        assert_eq!(outage(&config).await, "the reply is larger than 1000 bytes");
+        assert_eq!(ask(&config).await, Err(Missing::TooLarge(1000)));
     }
 }
 

@@ -110,7 +110,7 @@ impl World {
         }
         // Slowly enough for a request over a socket to end long before its timeout.
         tokio::time::advance(Duration::from_millis(500)).await;
-        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(10))).await.unwrap();
+        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await.unwrap();
     }
 
     /// From the next start on, the administrator does not.
@@ -236,7 +236,9 @@ impl World {
         };
         let step = Duration::from_millis(500);
         self.until_by(step, what, is_at_rest).await;
-        sleep(Duration::from_secs(2)).await;
+        for _ in 0..4 {
+            self.pass(step).await;
+        }
         self.until_by(step, what, is_at_rest).await;
     }
 
