@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use regex::Regex;
+use snapback_core::sample::{Answer, PodSeries};
 
+use crate::counters::{latencies, requests, scraped};
 use crate::envelope::Series;
-use crate::names::MetricNames;
+use crate::names::{CompiledNames, MetricNames};
 use crate::query::{by_pod, quoted, scraped_by_pod};
 
 /// What is counted by pod.
@@ -57,6 +59,18 @@ impl Counter {
             Self::Requests => by_pod(names, &names.requests, &[&by, &names.code_label], &matcher),
             Self::Latencies => by_pod(names, &names.latency_bucket, &[&by, "le"], &matcher),
             Self::Scraped => scraped_by_pod(&by, &matcher),
+        }
+    }
+
+    /// Reads the answer to either query.
+    ///
+    /// # Errors
+    /// See [`requests`], [`latencies`] and [`scraped`].
+    pub fn read(self, series: Vec<Series>, names: &CompiledNames) -> Answer<Vec<PodSeries>> {
+        match self {
+            Self::Requests => requests(series, names),
+            Self::Latencies => latencies(series, names),
+            Self::Scraped => scraped(series, names),
         }
     }
 

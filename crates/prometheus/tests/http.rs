@@ -14,7 +14,9 @@ use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use snapback_core::sample::{Answer, Counts, Missing};
-use snapback_prometheus::{AuthConfig, BasicConfig, HeaderValueConfig, Instants, Preset, Series, Source, SourceConfig};
+use snapback_prometheus::{
+    AuthConfig, BasicConfig, Counter, HeaderValueConfig, Instants, Preset, Series, Source, SourceConfig,
+};
 use tokio::sync::Barrier;
 
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
@@ -174,7 +176,7 @@ async fn a_native_histogram_is_asked_for_where_there_is_no_classic_one() {
     let source = Source::new(&stub.config()).unwrap();
     let names = Preset::HttpServer.names().compile().unwrap();
     let instants = Instants { start: at(10), end: at(10), step: SignedDuration::from_secs(30) };
-    let found = source.latencies(&names, "shop", "(web-1)-[a-z0-9]{5}", instants).await.unwrap();
+    let found = source.count(Counter::Latencies, &names, "shop", "(web-1)-[a-z0-9]{5}", instants).await.unwrap();
     let at_most = |bound| found.iter().find(|one| one.counts == Counts::AtMostSeconds(bound)).unwrap().points[0].1;
     assert_eq!((at_most(0.5), at_most(1.0), at_most(1.5), at_most(f64::INFINITY)), (2.0, 2.0, 3.0, 3.0));
     assert_eq!(stub.seen().len(), 2);
@@ -194,7 +196,10 @@ async fn a_back_end_without_native_histograms_has_no_data_rather_than_a_wrong_qu
     let source = Source::new(&stub.config()).unwrap();
     let names = Preset::OpenTelemetry.names().compile().unwrap();
     let instants = Instants { start: at(10), end: at(10), step: SignedDuration::from_secs(30) };
-    assert_eq!(source.requests(&names, "shop", "(web-1)-[a-z0-9]{5}", instants).await, Err(Missing::Empty));
+    assert_eq!(
+        source.count(Counter::Requests, &names, "shop", "(web-1)-[a-z0-9]{5}", instants).await,
+        Err(Missing::Empty)
+    );
 }
 
 #[tokio::test]

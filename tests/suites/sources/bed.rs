@@ -10,7 +10,7 @@ use axum::Router;
 use axum::routing::get;
 use jiff::{SignedDuration, Timestamp};
 use snapback_core::sample::{Answer, Counts, PodSeries, Point};
-use snapback_prometheus::{Instants, MetricNames, Source, SourceConfig, to_points};
+use snapback_prometheus::{Counter, Instants, MetricNames, Source, SourceConfig, to_points};
 use snapback_tests::process::Process;
 use snapback_tests::run_dir::RunDir;
 use snapback_tests::tools;
@@ -78,7 +78,7 @@ impl Bed {
     /// Requests of each pod or replica, which must be these.
     pub(crate) fn requests(&self, names: MetricNames, whose: &str, pods: &[&str]) -> Result<BTreeMap<String, Counted>> {
         let names = names.compile()?;
-        let series = self.runtime.block_on(self.source.requests(&names, "shop", whose, now()))?;
+        let series = self.runtime.block_on(self.source.count(Counter::Requests, &names, "shop", whose, now()))?;
         let mut found: BTreeMap<String, Counted> = BTreeMap::new();
         for one in series {
             let count = last(&one)?;
@@ -96,7 +96,7 @@ impl Bed {
     /// Requests that took longer than each bound, which must be the same of each of these pods or replicas.
     pub(crate) fn slower(&self, names: MetricNames, whose: &str, pods: &[&str], bounds: &[f64]) -> Result<Vec<f64>> {
         let names = names.compile()?;
-        let series = self.runtime.block_on(self.source.latencies(&names, "shop", whose, now()))?;
+        let series = self.runtime.block_on(self.source.count(Counter::Latencies, &names, "shop", whose, now()))?;
         let slower = |pod: &str| -> Result<Vec<f64>> {
             let at_most = |bound: f64| {
                 let close = |other: f64| other == bound || (other - bound).abs() < 1e-9;

@@ -26,14 +26,10 @@ impl Default for Size {
     }
 }
 
-/// Asks for all of them, and gives each its answer.
+/// Asks for all of them in batches, and gives the answer of each batch.
 ///
 /// One target with very many pods must not blind the others: what gets too large an answer is asked for in halves.
-pub(super) async fn ask<T: Clone, A: Clone, F>(
-    all: Vec<T>,
-    size: &mut Size,
-    ask: impl Fn(Vec<T>) -> F,
-) -> Vec<(T, Answer<A>)>
+pub(super) async fn ask<T, A, F>(all: Vec<T>, size: &mut Size, ask: impl Fn(&[T]) -> F) -> Vec<(Vec<T>, Answer<A>)>
 where
     F: Future<Output = Answer<A>>,
 {
@@ -50,7 +46,7 @@ where
     while let Some(mut batch) = queue.pop_front() {
         let answer = match &last {
             Some(missing) if failures >= OUTAGE => Err(missing.clone()),
-            _ => ask(batch.clone()).await,
+            _ => ask(&batch).await,
         };
         match &answer {
             Err(Missing::TooLarge(_)) if batch.len() > 1 => {
@@ -67,7 +63,7 @@ where
                 last = Some(missing.clone());
             }
         }
-        answered.extend(batch.into_iter().map(|one| (one, answer.clone())));
+        answered.push((batch, answer));
     }
     size.0 = match (last, is_too_large) {
         (Some(_), _) => (size.0 / 2).max(LEAST.min(size.0)),
@@ -90,13 +86,16 @@ mod tests {
     /// The sizes of the queries, and for how many watches there is an answer, when it is as `answers` says.
     async fn asked(watches: usize, size: &mut Size, answers: impl Fn(&[usize]) -> Answer<()>) -> (Vec<usize>, usize) {
         let sizes = RefCell::new(Vec::new());
-        let answered = ask((0..watches).collect(), size, |batch: Vec<usize>| {
+        let answered = ask((0..watches).collect(), size, |batch: &[usize]| {
             sizes.borrow_mut().push(batch.len());
-            std::future::ready(answers(&batch))
+            std::future::ready(answers(batch))
         })
         .await;
-        assert_eq!(answered.len(), watches, "each one gets an answer");
-        (sizes.into_inner(), answered.iter().filter(|(_, answer)| answer.is_ok()).count())
+        let mut all: Vec<usize> = answered.iter().flat_map(|(batch, _)| batch).copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..watches).collect::<Vec<_>>(), "each one gets one answer");
+        let well = answered.iter().filter(|(_, answer)| answer.is_ok());
+        (sizes.into_inner(), well.map(|(batch, _)| batch.len()).sum())
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 //! same interval are due at the same instants, so that one query a metric serves all of them.
 
 mod batch;
+mod counted;
 mod grid;
 mod names;
 mod own;
@@ -18,12 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use snapback_core::sample::{Answer, Missing, PodSeries, Point};
-use snapback_prometheus::{
-    CompiledNames, Counter, Instants, Pods, Series, Shared, Source, latencies, latency_query, names_pattern,
-    pods_pattern, requests, requests_query, scraped,
-};
+use snapback_prometheus::{CompiledNames, Counter, Source, latency_query, names_pattern, pods_pattern, requests_query};
 
-use batch::Size;
+use counted::{Group, Turn};
 use own::{Patterns, ask_all, render_for};
 
 /// What is wanted for one target at one instant.
@@ -94,18 +92,6 @@ pub struct Sampler {
     kept: Mutex<HashMap<WatchKey, Kept>>,
     groups: Mutex<HashMap<Group, Turn>>,
 }
-
-/// Watches that one query can serve: they ask the same of the same source, at the same instants.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Group {
-    source: Option<String>,
-    /// The query, without pods.
-    shape: String,
-    interval: SignedDuration,
-}
-
-/// Whose turn it is to ask for a group: the others wait, and then find their answers.
-type Turn = Arc<tokio::sync::Mutex<Size>>;
 
 /// What is kept for one watch.
 #[derive(Debug, Clone)]
@@ -290,15 +276,10 @@ impl Sampler {
         let known = || Kept::new(wanted, now);
         lock(&self.kept).entry(wanted.key.clone()).or_insert_with(known).want(wanted, now);
         let source = self.source(wanted.source.as_deref());
-        let counters = [
-            (Counter::Requests, wanted.requests),
-            (Counter::Latencies, wanted.latencies),
-            (Counter::Scraped, wanted.past),
-        ];
-        for (counter, _) in counters.iter().filter(|(_, is_wanted)| *is_wanted) {
+        for counter in [Counter::Requests, Counter::Latencies, Counter::Scraped] {
             match wanted.names.names().front {
-                None => self.ask_counter(*counter, &source, wanted, now).await,
-                Some(_) => self.ask_front(*counter, &source, wanted, now).await,
+                None => self.ask_counter(counter, &source, wanted, now).await,
+                Some(_) => self.ask_front(counter, &source, wanted, now).await,
             }
         }
         if wanted.past
@@ -308,150 +289,6 @@ impl Sampler {
         }
         self.ask_queries(&source, wanted, now).await;
         self.samples(wanted, now)
-    }
-
-    /// Asks for what this watch is due, and along with it for what others are due that the same query serves.
-    ///
-    /// Where there is no classic histogram, for a native one.
-    async fn ask_counter(&self, counter: Counter, source: &Answer<Arc<Source>>, wanted: &Wanted, now: Timestamp) {
-        let names = wanted.names.names();
-        let group = Group::of(counter, wanted);
-        let turn = self.turn(&group);
-        let mut size = turn.lock().await;
-        let Some(((start, end), watches)) = self.due(counter, &group, &wanted.key, now) else { return };
-        let ask = |promql: String, batch: Vec<(WatchKey, Pods)>| async move {
-            let source = source.as_ref().map_err(Clone::clone)?;
-            let series = source.range(&promql, start, end, wanted.interval).await?;
-            Ok((batch.len(), Arc::new(series)))
-        };
-        let of = |batch: &[(WatchKey, Pods)]| batch.iter().map(|(_, pods)| pods.clone()).collect::<Vec<_>>();
-        let classic =
-            |batch: Vec<(WatchKey, Pods)>| ask(counter.query(names, &of(&batch).iter().collect::<Vec<_>>()), batch);
-        let mut without = Vec::new();
-        for ((key, pods), answer) in batch::ask(watches, &mut size, classic).await {
-            match self.share(counter, wanted, &key, &pods, answer) {
-                Err(Missing::Empty) if counter.native_query(names, &[]).is_some() => without.push((key, pods)),
-                answer => self.note(counter, &key, &pods, end, answer),
-            }
-        }
-        let native = |batch: Vec<(WatchKey, Pods)>| {
-            ask(counter.native_query(names, &of(&batch).iter().collect::<Vec<_>>()).unwrap_or_default(), batch)
-        };
-        for ((key, pods), answer) in batch::ask(without, &mut Size::default(), native).await {
-            let answer = match self.share(counter, wanted, &key, &pods, answer) {
-                // A back end that does not know native histograms: then there simply is no data.
-                Err(Missing::BadQuery(_)) => Err(Missing::Empty),
-                answer => answer,
-            };
-            self.note(counter, &key, &pods, end, answer);
-        }
-    }
-
-    /// The part of an answer that is one watch's.
-    fn share(
-        &self,
-        counter: Counter,
-        wanted: &Wanted,
-        key: &WatchKey,
-        pods: &Pods,
-        answer: Answer<(usize, Arc<Vec<Series>>)>,
-    ) -> Answer<Vec<PodSeries>> {
-        let (watches, series) = answer?;
-        // What is an error is each policy's own idea.
-        let names = lock(&self.kept).get(key).map(|watch| watch.wanted.names.clone());
-        let names = names.as_ref().unwrap_or(&wanted.names);
-        let share = if watches == 1 { series.to_vec() } else { Shared::of(&series, names.names()).share(pods) };
-        match counter {
-            Counter::Requests => requests(share, names),
-            Counter::Latencies => latencies(share, names),
-            Counter::Scraped => scraped(share, names),
-        }
-    }
-
-    /// Keeps an answer, unless the question has changed meanwhile: then the next look asks anew.
-    fn note(&self, counter: Counter, key: &WatchKey, pods: &Pods, end: Timestamp, answer: Answer<Vec<PodSeries>>) {
-        let mut kept = lock(&self.kept);
-        let Some(watch) = kept.get_mut(key) else { return };
-        let is_same = Pods::new(&watch.wanted.namespace, &watch.patterns().0) == *pods;
-        if let Some(track) = watch.track(counter).filter(|_| is_same) {
-            track.note(end, answer, merge_series);
-        }
-    }
-
-    /// As [`Self::ask_counter`], of a proxy in front of the pods: it is asked for each target alone.
-    async fn ask_front(&self, counter: Counter, source: &Answer<Arc<Source>>, wanted: &Wanted, now: Timestamp) {
-        let grid = wanted.grid(now);
-        let due = lock(&self.kept).get_mut(&wanted.key).and_then(|watch| watch.track(counter)?.due(&grid));
-        let Some((start, end)) = due else { return };
-        let instants = Instants { start, end, step: wanted.interval };
-        let whose = wanted.names.whose(&wanted.target, "");
-        let answer = match (source, counter) {
-            (Ok(source), Counter::Requests) => source.requests(&wanted.names, &wanted.namespace, whose, instants).await,
-            (Ok(source), Counter::Latencies) => {
-                source.latencies(&wanted.names, &wanted.namespace, whose, instants).await
-            }
-            // Nobody scrapes pods for it.
-            (Ok(_), Counter::Scraped) => return,
-            (Err(missing), _) => Err(missing.clone()),
-        };
-        if let Some(track) = lock(&self.kept).get_mut(&wanted.key).and_then(|watch| watch.track(counter)) {
-            track.note(end, answer, merge_series);
-        }
-    }
-
-    fn turn(&self, group: &Group) -> Turn {
-        let mut groups = lock(&self.groups);
-        if !groups.contains_key(group) {
-            // Groups of policies that are gone.
-            groups.retain(|_, turn| Arc::strong_count(turn) > 1);
-        }
-        Arc::clone(groups.entry(group.clone()).or_default())
-    }
-
-    /// The stretch that `key` is due, and the watches of its group that are due the same, with their pods; `None` when it
-    /// is due nothing.
-    fn due(
-        &self,
-        counter: Counter,
-        group: &Group,
-        key: &WatchKey,
-        now: Timestamp,
-    ) -> Option<(Stretch, Vec<(WatchKey, Pods)>)> {
-        let mut kept = lock(&self.kept);
-        kept.retain(|_, watch| now.duration_since(watch.looked) <= watch.wanted.interval * FORGOTTEN);
-        let stretch = |watch: &mut Kept| {
-            let grid = watch.wanted.grid(now);
-            watch.track(counter)?.due(&grid)
-        };
-        let wanted = kept.get_mut(key).and_then(stretch)?;
-        let mut watches: Vec<(WatchKey, Pods)> = Vec::new();
-        for (other, watch) in kept.iter_mut() {
-            let is_looked_at = now.duration_since(watch.looked) <= watch.wanted.interval * MISSED;
-            if is_looked_at && stretch(watch) == Some(wanted) && Group::of(counter, &watch.wanted) == *group {
-                watches.push((other.clone(), Pods::new(&watch.wanted.namespace, &watch.patterns().0)));
-            }
-        }
-        watches.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Some((wanted, watches))
-    }
-
-    /// The long time before the rollout, as far as it is not known yet.
-    async fn ask_past(&self, source: &Source, wanted: &Wanted) {
-        let known = lock(&self.kept).get(&wanted.key).map(|watch| (watch.past.clone(), watch.patterns().0));
-        let Some((mut past, all)) = known else { return };
-        let step = wanted.interval * PAST_STEP;
-        let instants = Instants { start: wanted.since - step * PAST_STEPS, end: wanted.since, step };
-        let (names, namespace) = (&wanted.names, &wanted.namespace);
-        let whose = names.whose(&wanted.target, &all);
-        if wanted.requests && past.requests.is_none() {
-            past.requests = known_past(source.requests(names, namespace, whose, instants).await);
-        }
-        if wanted.latencies && past.latencies.is_none() {
-            past.latencies = known_past(source.latencies(names, namespace, whose, instants).await);
-        }
-        if let Some(watch) = lock(&self.kept).get_mut(&wanted.key) {
-            watch.past = past;
-        }
     }
 
     /// The users' own queries.
@@ -502,13 +339,6 @@ impl Sampler {
     }
 }
 
-impl Group {
-    fn of(counter: Counter, wanted: &Wanted) -> Self {
-        let shape = counter.query(wanted.names.names(), &[]);
-        Self { source: wanted.source.clone(), shape, interval: wanted.interval }
-    }
-}
-
 impl Wanted {
     fn grid(&self, now: Timestamp) -> Grid {
         Grid::new(self.since, self.interval, self.before, now)
@@ -517,23 +347,4 @@ impl Wanted {
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What was answered; that there was nothing is an answer.
-fn known_past(answer: Answer<Vec<PodSeries>>) -> Option<Vec<PodSeries>> {
-    match answer {
-        Ok(series) => Some(series),
-        Err(Missing::Empty | Missing::NotANumber) => Some(Vec::new()),
-        Err(_) => None,
-    }
-}
-
-/// Appends the new points of each counter to the points that are kept.
-fn merge_series(all: &mut Vec<PodSeries>, new: Vec<PodSeries>) {
-    for one in new {
-        match all.iter_mut().find(|known| known.pod == one.pod && known.key == one.key) {
-            Some(known) => known.points.extend(one.points),
-            None => all.push(one),
-        }
-    }
 }
