@@ -197,13 +197,17 @@ spec:
     }
 
     pub(crate) fn target_now(&self, name: &str) -> Result<Option<TargetStatus>> {
+        Ok(self.targets_now()?.into_iter().find(|target| target.name == name))
+    }
+
+    fn targets_now(&self) -> Result<Vec<TargetStatus>> {
         let policies: Api<RollbackPolicy> = Api::namespaced(self.bed.client.clone(), &self.namespace);
         let policy = self.bed.wait(policies.get(TARGET))?;
         if let Some(status) = &policy.status {
             let wrong = snapback_api::conditions::violations(&status.conditions);
             anyhow::ensure!(wrong.is_empty(), "the status breaks its contract: {wrong:?}");
         }
-        Ok(policy.status.and_then(|status| status.targets.into_iter().find(|target| target.name == name)))
+        Ok(policy.status.map(|status| status.targets).unwrap_or_default())
     }
 
     /// Checks for this long that nothing is undone: no Rollback exists.
@@ -263,11 +267,12 @@ spec:
                 return found.into_iter().next().context("just seen");
             }
             if Instant::now() > deadline {
-                let target = self.target_now(TARGET)?;
-                let shown = target.map(|target| {
-                    format!("{:?} {} {} {:#?}", target.phase, target.reason, target.message, target.checks)
-                });
-                bail!("waited {seconds} s for a Rollback that is {what}; it is {phase:?}; the target is {shown:?}");
+                let shown = |target: &TargetStatus| {
+                    let TargetStatus { name, phase, reason, message, checks, .. } = target;
+                    format!("{name} {phase:?} {reason} {message} {checks:#?}")
+                };
+                let shown: Vec<String> = self.targets_now()?.iter().map(shown).collect();
+                bail!("waited {seconds} s for a Rollback that is {what}; it is {phase:?}; {}", shown.join("\n"));
             }
             std::thread::sleep(Duration::from_millis(150));
         }
