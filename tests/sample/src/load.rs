@@ -1,5 +1,6 @@
-//! The load generator: a constant rate, a new connection for each request, and bounds on everything.
+//! The load generator: a constant or swinging rate, a new connection for each request, and bounds on everything.
 
+use std::f64::consts::TAU;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::time::MissedTickBehavior;
 
 use crate::duration;
 
@@ -29,6 +31,15 @@ pub(crate) struct Load {
     /// How long, at most 60m.
     #[arg(long, env = "DURATION", default_value = "10m", value_parser = duration)]
     duration: Duration,
+    /// How much the rate swings, as a share of it, 0 to 1.
+    #[arg(long, env = "SWING", default_value_t = 0.0)]
+    swing: f64,
+    /// The time of one swing.
+    #[arg(long, env = "PERIOD", default_value = "1m", value_parser = duration)]
+    period: Duration,
+    /// Requests come by chance from this seed (a Poisson process), instead of evenly.
+    #[arg(long, env = "SEED")]
+    seed: Option<u64>,
     /// Requests in all.
     #[arg(long, env = "MAX_REQUESTS", default_value_t = 200_000)]
     max_requests: u64,
@@ -45,16 +56,18 @@ pub(crate) async fn load(arguments: Load) -> anyhow::Result<()> {
     }
     let (good, bad) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let permits = Arc::new(Semaphore::new(PARALLEL));
-    let mut tick = tokio::time::interval(Duration::from_secs(1) / arguments.rps);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut terminate = signal(SignalKind::terminate())?;
-    let end = Instant::now() + arguments.duration;
+    let mut arrivals = Arrivals::new(&arguments);
+    let began = Instant::now();
+    let (mut next, end) = (began, began + arguments.duration);
     let mut sent = 0;
     while sent < arguments.max_requests && Instant::now() < end {
         tokio::select! {
             _ = terminate.recv() => break,
-            _ = tick.tick() => {}
+            () = tokio::time::sleep_until(next.into()) => {}
         }
+        // What could not be sent in time is left out, not made up for.
+        next = (next + arrivals.gap(began.elapsed())).max(Instant::now());
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
         sent += 1;
         let (good, bad) = (Arc::clone(&good), Arc::clone(&bad));
@@ -67,6 +80,34 @@ pub(crate) async fn load(arguments: Load) -> anyhow::Result<()> {
     }
     println!(r#"{{"sent":{sent},"good":{},"bad":{}}}"#, good.load(Ordering::Relaxed), bad.load(Ordering::Relaxed));
     Ok(())
+}
+
+/// When requests come.
+struct Arrivals {
+    rps: f64,
+    swing: f64,
+    period: Duration,
+    chance: Option<SmallRng>,
+}
+
+impl Arrivals {
+    fn new(arguments: &Load) -> Self {
+        Self {
+            rps: arguments.rps.into(),
+            swing: arguments.swing.clamp(0.0, 1.0),
+            period: arguments.period.max(Duration::from_secs(1)),
+            chance: arguments.seed.map(SmallRng::seed_from_u64),
+        }
+    }
+
+    /// The time to the next request, so long after the start.
+    fn gap(&mut self, after: Duration) -> Duration {
+        let turn = after.as_secs_f64() / self.period.as_secs_f64() * TAU;
+        let rate = self.rps * self.swing.mul_add(turn.sin(), 1.0);
+        let gaps = self.chance.as_mut().map_or(1.0, |chance| -(1.0 - chance.random::<f64>()).ln());
+        // At the bottom of a full swing: not for ever.
+        Duration::from_secs_f64((gaps / rate).min(5.0))
+    }
 }
 
 async fn ask(address: std::net::SocketAddr) -> std::io::Result<bool> {
@@ -86,7 +127,34 @@ fn is_private(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_private;
+    use std::time::Duration;
+
+    use super::{Arrivals, is_private};
+
+    /// Requests in two stretches of ten seconds.
+    fn sent(mut arrivals: Arrivals) -> (usize, usize) {
+        let (mut at, mut counts) = (Duration::ZERO, (0, 0));
+        while at < Duration::from_secs(20) {
+            if at < Duration::from_secs(10) {
+                counts.0 += 1;
+            } else {
+                counts.1 += 1;
+            }
+            at += arrivals.gap(at);
+        }
+        counts
+    }
+
+    #[test]
+    fn the_rate_is_kept_evenly_by_chance_and_in_swings() {
+        let arrivals = || Arrivals { rps: 50.0, swing: 0.0, period: Duration::from_secs(20), chance: None };
+        assert_eq!(sent(arrivals()), (500, 500));
+        let (first, second) = sent(Arrivals { swing: 0.5, ..arrivals() });
+        assert!((640..680).contains(&first) && (320..360).contains(&second), "{first}, {second}");
+        let by_chance = Some(rand::SeedableRng::seed_from_u64(3));
+        let (first, second) = sent(Arrivals { chance: by_chance, ..arrivals() });
+        assert!((430..570).contains(&first) && first != 500 && (430..570).contains(&second), "{first}, {second}");
+    }
 
     #[test]
     fn public_addresses_are_refused() {

@@ -1,6 +1,7 @@
 //! The service's metrics, under the names of a preset; for a mesh as its proxy would have them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -24,6 +25,8 @@ pub(crate) enum Names {
 pub(crate) struct Metrics {
     codes: [Counted; 2],
     orders: AtomicU64,
+    /// When the first request failed: microseconds since 1970, 0 before.
+    first_failure: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +40,10 @@ impl Metrics {
     /// Counts one answered request.
     pub(crate) fn request(&self, failed: bool, seconds: f64, ordered: bool) {
         let counted = &self.codes[usize::from(failed)];
+        if failed && self.first_failure.load(Ordering::Relaxed) == 0 {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0, Duration::as_micros);
+            self.first_failure.store(u64::try_from(now).unwrap_or(0), Ordering::Relaxed);
+        }
         counted.requests.fetch_add(1, Ordering::Relaxed);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds")]
         counted.micros.fetch_add((seconds * 1e6) as u64, Ordering::Relaxed);
@@ -54,6 +61,13 @@ impl Metrics {
     pub(crate) fn text(&self, names: Names, version: &str) -> String {
         let mut out = format!("# TYPE sample_build_info gauge\nsample_build_info{{version=\"{version}\"}} 1\n");
         out += &format!("# TYPE orders_total counter\norders_total {}\n", self.orders.load(Ordering::Relaxed));
+        let first_failure = self.first_failure.load(Ordering::Relaxed);
+        if first_failure > 0 {
+            let (seconds, micros) = (first_failure / 1_000_000, first_failure % 1_000_000);
+            out += &format!(
+                "# TYPE sample_first_failure_seconds gauge\nsample_first_failure_seconds {seconds}.{micros:06}\n"
+            );
+        }
         let shape = match names {
             Names::None => return out,
             Names::Http => Shape::of("http_request_duration_seconds", Some("http_requests_total"), &["code"], ""),
@@ -153,6 +167,7 @@ mod tests {
         assert!(http.contains("http_request_duration_seconds_bucket{code=\"200\",le=\"0.05\"} 1\n"), "{http}");
         assert!(http.contains("http_request_duration_seconds_bucket{code=\"200\",le=\"0.025\"} 0\n"), "{http}");
         assert!(http.contains("orders_total 1\n"));
+        assert!(http.contains("\nsample_first_failure_seconds 1"), "{http}");
         let otel = metrics.text(Names::Otel, "v1");
         assert!(
             otel.contains("http_server_request_duration_seconds_count{http_response_status_code=\"500\"} 1\n"),
@@ -165,5 +180,6 @@ mod tests {
         let linkerd = metrics.text(Names::Linkerd, "v1");
         assert!(linkerd.contains("status_code=\"500\",classification=\"failure\"} 1\n"), "{linkerd}");
         assert!(!metrics.text(Names::None, "v1").contains("http_"));
+        assert!(!Metrics::default().text(Names::Http, "v1").contains("first_failure"), "nothing has failed");
     }
 }

@@ -1,18 +1,18 @@
 //! The service.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, put};
 use clap::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::behaviour::Share;
+use crate::behaviour::{Pace, Share, own_seed};
 use crate::duration;
 use crate::metrics::{Metrics, Names};
 use crate::tls::Tls;
@@ -46,12 +46,18 @@ pub(crate) struct Serve {
     /// Never become ready.
     #[arg(long, env = "NOT_READY", default_value_t = false)]
     not_ready: bool,
-    /// host:port of a service that every request asks first; without its answer the request fails.
+    /// host:port of a service that every request asks for / first; unless that answers with 200, the request fails.
     #[arg(long, env = "DEPENDENCY")]
     dependency: Option<String>,
     /// What the metrics are called.
     #[arg(long, env = "METRICS", value_enum, default_value = "http")]
     metrics: Names,
+    /// Failures and durations by chance from this seed and the pod's name, instead of evenly.
+    #[arg(long, env = "SEED")]
+    seed: Option<u64>,
+    /// The pod's name.
+    #[arg(long, env = "HOSTNAME", default_value = "", hide = true)]
+    pod: String,
 }
 
 struct Service {
@@ -59,6 +65,7 @@ struct Service {
     started: Instant,
     errors: Mutex<Share>,
     orders: Mutex<Share>,
+    pace: Mutex<Pace>,
     metrics: Metrics,
 }
 
@@ -72,9 +79,11 @@ pub(crate) async fn serve(arguments: Serve) -> anyhow::Result<()> {
     }
     let address = ("0.0.0.0", arguments.port);
     let tls_port = arguments.tls_port;
+    let seed = arguments.seed.map(|seed| own_seed(seed, &arguments.pod));
     let service = Arc::new(Service {
-        errors: Mutex::new(Share::new(arguments.error_ratio)),
-        orders: Mutex::new(Share::new(arguments.order_ratio)),
+        errors: Mutex::new(Share::new(arguments.error_ratio, seed)),
+        orders: Mutex::new(Share::new(arguments.order_ratio, None)),
+        pace: Mutex::new(Pace::new(arguments.latency, seed)),
         started: Instant::now(),
         metrics: Metrics::default(),
         arguments,
@@ -84,6 +93,7 @@ pub(crate) async fn serve(arguments: Serve) -> anyhow::Result<()> {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
+        .route("/behaviour/{error_ratio}/{latency}", put(behave))
         .with_state(service);
     let listener = tokio::net::TcpListener::bind(address).await?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -105,6 +115,21 @@ async fn ready(State(service): State<Arc<Service>>) -> StatusCode {
     if waiting || service.arguments.not_ready { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
 
+/// Another share of errors and another latency, from now on.
+async fn behave(
+    State(service): State<Arc<Service>>,
+    Path((error_ratio, latency)): Path<(f64, String)>,
+) -> Result<(), (StatusCode, String)> {
+    let latency = duration(&latency).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
+    lock(&service.errors).set(error_ratio);
+    lock(&service.pace).set(latency);
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn scrape(State(service): State<Arc<Service>>) -> String {
     service.metrics.text(service.arguments.metrics, &service.arguments.version)
 }
@@ -112,16 +137,16 @@ async fn scrape(State(service): State<Arc<Service>>) -> String {
 async fn answer(State(service): State<Arc<Service>>) -> (StatusCode, String) {
     let began = Instant::now();
     let arguments = &service.arguments;
-    if !arguments.latency.is_zero() {
-        tokio::time::sleep(arguments.latency).await;
+    let latency = lock(&service.pace).next();
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
     }
     let depends = match &arguments.dependency {
         Some(address) => answers(address).await,
         None => true,
     };
-    let turn = |share: &Mutex<Share>| share.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let failed = turn(&service.errors) || !depends;
-    let ordered = !failed && turn(&service.orders);
+    let failed = lock(&service.errors).next() || !depends;
+    let ordered = !failed && lock(&service.orders).next();
     service.metrics.request(failed, began.elapsed().as_secs_f64(), ordered);
     let code = if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
     (code, format!("{}\n", arguments.version))
@@ -131,7 +156,7 @@ async fn answer(State(service): State<Arc<Service>>) -> (StatusCode, String) {
 async fn answers(address: &str) -> bool {
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         Ok::<bool, std::io::Error>(answer.get(8..12) == Some(b" 200"))

@@ -114,6 +114,14 @@ impl Cluster {
         }
     }
 
+    /// Lets Prometheus scrape at another interval, such as `15s`.
+    pub async fn scrape_every(&mut self, interval: &str) -> Result<()> {
+        match self.prometheus.as_mut() {
+            Some(prometheus) => prometheus.scrape_every(&self.run, interval).await,
+            None => bail!("there is no Prometheus"),
+        }
+    }
+
     /// The run directory.
     pub fn run_dir(&self) -> &RunDir {
         &self.run

@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes the pods once a second.
+//! A real Prometheus that scrapes the pods, once a second unless told otherwise.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -52,6 +52,15 @@ impl Prometheus {
         .await
     }
 
+    /// Starts it again with another time between two scrapes, such as `15s`.
+    pub(super) async fn scrape_every(&mut self, run: &RunDir, interval: &str) -> Result<()> {
+        self.stop();
+        let path = self.folder.join("prometheus.yaml");
+        let config = std::fs::read_to_string(&path)?;
+        std::fs::write(&path, config.replacen(EVERY_SECOND, &format!("scrape_interval: {interval}"), 1))?;
+        self.resume(run).await
+    }
+
     /// Stops it.
     pub fn stop(&mut self) {
         self.process = None;
@@ -79,9 +88,11 @@ async fn is_ready(address: &str) -> bool {
     asked.await.unwrap_or(false)
 }
 
+const EVERY_SECOND: &str = "scrape_interval: 1s";
+
 fn config(plane: &ControlPlane) -> String {
     format!(
-        r#"global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1m}}
+        r#"global: {{{EVERY_SECOND}, scrape_timeout: 1s, evaluation_interval: 1m}}
 scrape_configs:
 - job_name: pods
   kubernetes_sd_configs:
