@@ -2,9 +2,10 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
+RECORD = $(CARGO) run --locked -p snapback-tests --example record --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites e2e cluster bench-undo bench-detect tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites e2e cluster bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +23,7 @@ unit: ## Unit, property and golden tests; needs nothing but Rust
 	$(CARGO) test --locked --workspace --exclude snapback-tests
 
 suites: ## Schemas, admission and manifests on a real API server; metrics, lint and a backtest with a real Prometheus
-	$(CARGO) test --locked -p snapback-tests --lib --test apiserver --test sources --test lint --test backtest
+	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test sources --test lint --test backtest
 
 e2e: ## The scenarios, with real pods and a real Prometheus (root)
 	$(CARGO) test --locked -p snapback-tests --test e2e
@@ -37,6 +38,13 @@ bench-undo: ## Time undos on real pods against kubectl rollout undo (about 15 mi
 
 bench-detect: ## Measure what is caught and what is rolled back wrongly (about 3 min; ROLLOUTS=DIR replays a data set)
 	$(CARGO) run --release --locked -p snapback-bench-detect -- $(if $(ROLLOUTS),--rollouts $(ROLLOUTS))
+
+record-rollouts: ## Record bench/detect/rollouts/plan.yaml on real pods (root, about 25 min; MISSING=1 goes on, ONLY=ID,ID)
+	$(RECORD) rollouts bench/detect/rollouts $(if $(MISSING),--missing) $(if $(ONLY),--only $(ONLY))
+
+record-lag: ## Record how long a running operator takes to decide (root, about 15 min; MISSING=1 goes on)
+	$(RECORD) lag bench/detect/rollouts/lag --interval 1 --lanes 5 $(if $(MISSING),--missing)
+	$(RECORD) lag bench/detect/rollouts/lag --interval 15 --lanes 10 $(if $(MISSING),--missing)
 
 tools: ## Find or build the programs of the test bed
 	@$(TESTBED) tools
