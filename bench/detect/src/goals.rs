@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::Measured;
 use crate::grid::Cell;
+use crate::lag::{self, Lag};
 use crate::table::{Outcome, bounds};
 
 /// A goal, and what was found.
@@ -18,8 +19,16 @@ pub(crate) struct Goal {
 }
 
 /// Checks all of them. The product's outcome stands first in each list.
-pub(crate) fn check(replays: &[&[Outcome]], without_fault: &[Measured], with_fault: &[Measured]) -> Vec<Goal> {
+pub(crate) fn check(
+    replays: &[&[Outcome]],
+    recorded: &[Outcome],
+    lags: &[Lag],
+    without_fault: &[Measured],
+    with_fault: &[Measured],
+) -> Vec<Goal> {
     let mut goals: Vec<Goal> = replays.iter().filter_map(|outcomes| replayed(outcomes)).collect();
+    goals.extend(own(recorded));
+    goals.extend(lag::PLANNED.map(|(interval, _)| within(interval, lags.iter().find(|lag| lag.interval == interval))));
     goals.extend(false_alarms(without_fault));
     for (ratio, rps, least, most_polls) in [(20.0, 5.0, 0.99, None), (5.0, 50.0, 0.99, Some(7)), (10.0, 5.0, 0.9, None)]
     {
@@ -39,6 +48,40 @@ fn replayed(outcomes: &[Outcome]) -> Option<Goal> {
         found: format!("{} caught, {} wrong, median {delay:?} min", ours.caught, ours.wrong),
         reached: ours.caught >= flagger.caught && ours.wrong == 0 && delay <= Some(3),
     })
+}
+
+/// The best that a deployed detector of bad changes has published: FUNNEL (CoNEXT'15), 98.21 %.
+const PRECISION: f64 = 0.982;
+
+/// Own rollouts that say enough.
+const LEAST: usize = 60;
+
+fn own(outcomes: &[Outcome]) -> Option<Goal> {
+    let ours = outcomes.first()?;
+    let precision = ours.precision();
+    Some(Goal {
+        goal: format!("own rollouts: at least {LEAST} of them, a precision of at least {} %", 100.0 * PRECISION),
+        found: format!(
+            "{:.1} %, {} of {} bad ones caught, {} of {} good ones rolled back",
+            100.0 * precision.unwrap_or(0.0),
+            ours.caught,
+            ours.bad,
+            ours.wrong,
+            ours.good
+        ),
+        reached: ours.bad + ours.good >= LEAST && precision >= Some(PRECISION),
+    })
+}
+
+/// Within a look of the one that suffices. Rollouts that were not recorded reach nothing.
+fn within(interval: i64, lag: Option<&Lag>) -> Goal {
+    #[allow(clippy::cast_precision_loss, reason = "a few seconds")]
+    let most = interval as f64;
+    Goal {
+        goal: format!("lag over the floor at a look each {interval} s: 95 % within {interval} s"),
+        found: lag.map_or_else(|| "not recorded".to_owned(), |lag| format!("{:.2} s", lag.over[1])),
+        reached: lag.is_some_and(|lag| lag.over[1] <= most),
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "thousands of runs")]

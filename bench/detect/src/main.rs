@@ -3,12 +3,14 @@
 
 mod goals;
 mod grid;
+mod lag;
 mod product;
+mod recorded;
 mod replay;
 mod rivals;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -18,12 +20,18 @@ use grid::{Acted, Cell};
 use rivals::{Argo, Flagger, Kayenta, Rule};
 use table::Outcome;
 
+/// Where the recorded rollouts are.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rollouts");
+
 /// Measures detection rules on labelled rollouts and on simulated ones.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// A folder with rollouts.csv and series.csv to replay; may be given several times.
     #[arg(long)]
     rollouts: Vec<PathBuf>,
+    /// The folder of the project's own recorded rollouts.
+    #[arg(long, default_value = FOLDER)]
+    recorded: PathBuf,
     /// Simulated rollouts per cell without a fault.
     #[arg(long, default_value_t = 10_000)]
     runs: usize,
@@ -44,6 +52,8 @@ struct Arguments {
 struct Results {
     seed: u64,
     replays: Vec<Replay>,
+    recorded: Own,
+    lags: Vec<lag::Lag>,
     without_fault: Vec<Measured>,
     with_fault: Vec<Measured>,
     goals: Vec<goals::Goal>,
@@ -54,6 +64,14 @@ struct Results {
 struct Replay {
     rollouts: usize,
     outcomes: Vec<Outcome>,
+}
+
+/// The project's own rollouts.
+#[derive(Debug, Serialize)]
+struct Own {
+    outcomes: Vec<Outcome>,
+    scenarios: Vec<recorded::Scenario>,
+    rollouts: Vec<recorded::Told>,
 }
 
 /// One cell of the grid.
@@ -76,17 +94,21 @@ fn main() -> Result<()> {
         table::print(&outcomes);
         replays.push(Replay { rollouts: rollouts.len(), outcomes });
     }
+    let recorded = own(&arguments.recorded)?;
+    let lags = lag::read(&arguments.recorded.join("lag"))?;
+    println!("\nlag of a running operator: {}", if lags.is_empty() { "not recorded" } else { "medians, 95 %" });
+    table::print_lags(&lags);
     let without_fault = simulate("without a fault", &grid::null(), arguments.runs, arguments.seed);
     let with_fault = simulate("with a fault", &grid::faults(), arguments.fault_runs, arguments.seed + 1);
     println!("\nsimulated rollouts: acted on (median and nine tenths of the delay, in polls after the fault)");
     table::print_cells(&without_fault, &with_fault);
     let outcomes: Vec<&[Outcome]> = replays.iter().map(|replay| replay.outcomes.as_slice()).collect();
-    let goals = goals::check(&outcomes, &without_fault, &with_fault);
+    let goals = goals::check(&outcomes, &recorded.outcomes, &lags, &without_fault, &with_fault);
     println!("\ngoals");
     for goal in &goals {
         println!("  {} {}: {}", if goal.reached { "reached" } else { "MISSED " }, goal.goal, goal.found);
     }
-    let results = Results { seed: arguments.seed, replays, without_fault, with_fault, goals };
+    let results = Results { seed: arguments.seed, replays, recorded, lags, without_fault, with_fault, goals };
     if let Some(folder) = arguments.json.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     }
@@ -95,6 +117,16 @@ fn main() -> Result<()> {
     println!("\nwrote {}", arguments.json.display());
     ensure!(results.goals.iter().all(|goal| goal.reached), "a goal is missed");
     Ok(())
+}
+
+/// Delays are in looks: half a minute each in the rollout that is meant.
+fn own(folder: &Path) -> Result<Own> {
+    let cases = recorded::read(folder)?;
+    let (outcomes, scenarios, rollouts) = recorded::run(&cases, &replay_rivals());
+    println!("\nown recorded rollouts: {}, delays in looks", cases.len());
+    table::print(&outcomes);
+    table::print_scenarios(&outcomes, &scenarios);
+    Ok(Own { outcomes, scenarios, rollouts })
 }
 
 fn simulate(what: &str, cells: &[Cell], runs: usize, seed: u64) -> Vec<Measured> {

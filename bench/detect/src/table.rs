@@ -2,6 +2,8 @@
 
 use crate::Measured;
 use crate::grid::{Acted, Disturbance};
+use crate::lag::Lag;
+use crate::recorded::Scenario;
 use serde::Serialize;
 use serde::ser::SerializeStruct;
 use statrs::distribution::{Beta, ContinuousCDF};
@@ -19,6 +21,8 @@ pub(crate) struct Outcome {
     pub(crate) good: usize,
     /// Good rollouts that it acted on.
     pub(crate) wrong: usize,
+    /// Bad rollouts that it acted on before they were bad; not among the caught ones.
+    early: usize,
     /// Polls from the fault to the act, of the bad ones it acted on; sorted.
     delays: Vec<usize>,
 }
@@ -26,7 +30,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Nothing seen yet.
     pub(crate) fn new(rule: String) -> Self {
-        Self { rule, bad: 0, caught: 0, good: 0, wrong: 0, delays: Vec::new() }
+        Self { rule, bad: 0, caught: 0, good: 0, wrong: 0, early: 0, delays: Vec::new() }
     }
 
     /// Adds a rollout: whether it was bad, and how many polls after the fault the rule acted.
@@ -40,6 +44,12 @@ impl Outcome {
             self.good += 1;
             self.wrong += usize::from(delay.is_some());
         }
+    }
+
+    /// Adds a bad rollout that the rule acted on before its fault began.
+    pub(crate) fn early(&mut self) {
+        self.bad += 1;
+        self.early += 1;
     }
 
     /// A quantile (0 to 1) of the delay, in polls.
@@ -57,19 +67,20 @@ impl Outcome {
     /// Right ones among all acts, 0 to 1.
     #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
     pub(crate) fn precision(&self) -> Option<f64> {
-        let acts = self.caught + self.wrong;
+        let acts = self.caught + self.wrong + self.early;
         (acts > 0).then(|| self.caught as f64 / acts as f64)
     }
 }
 
 impl Serialize for Outcome {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Outcome", 9)?;
+        let mut fields = serializer.serialize_struct("Outcome", 10)?;
         fields.serialize_field("rule", &self.rule)?;
         fields.serialize_field("bad", &self.bad)?;
         fields.serialize_field("caught", &self.caught)?;
         fields.serialize_field("good", &self.good)?;
         fields.serialize_field("wrong", &self.wrong)?;
+        fields.serialize_field("early", &self.early)?;
         fields.serialize_field("wrongBounds", &bounds(self.wrong, self.good))?;
         fields.serialize_field("medianDelay", &self.delay(0.5))?;
         fields.serialize_field("p90Delay", &self.delay(0.9))?;
@@ -111,6 +122,30 @@ pub(crate) fn print(outcomes: &[Outcome]) {
             number(one.delay(0.5)),
             number(one.delay(0.9)),
             one.precision().map_or_else(|| "-".to_owned(), |precision| format!("{:.1} %", 100.0 * precision)),
+        );
+    }
+}
+
+/// Prints the acts of each rule by scenario, the bad ones first.
+pub(crate) fn print_scenarios(outcomes: &[Outcome], scenarios: &[Scenario]) {
+    println!("  {:26} {}", "", outcomes.iter().map(|one| format!("{:34}", one.rule)).collect::<String>());
+    for one in scenarios {
+        let name = format!("{}, {}", if one.bad { "bad" } else { "good" }, one.scenario);
+        let acts = one.acts.iter().map(|acts| format!("{:34}", format!("{acts} of {}", one.rollouts)));
+        println!("  {name:26} {}", acts.collect::<String>());
+    }
+}
+
+/// Prints how long a running operator took to decide.
+pub(crate) fn print_lags(lags: &[Lag]) {
+    for Lag { interval, rollouts, total, floor, over } in lags {
+        let both = |[median, most]: &[f64; 2]| format!("{median:.2} s, {most:.2} s");
+        println!(
+            "  a look each {interval} s, {rollouts} rollouts: first bad request to decision {}; to the look that suffices \
+             {}; from there {}",
+            both(total),
+            both(floor),
+            both(over),
         );
     }
 }
@@ -163,5 +198,8 @@ mod tests {
         }
         outcome.add(false, Some(2));
         assert_eq!((outcome.delay(0.5), outcome.delay(0.9), outcome.caught, outcome.wrong), (Some(3), Some(9), 3, 1));
+        assert_eq!(outcome.precision(), Some(0.75));
+        outcome.early();
+        assert_eq!((outcome.precision(), outcome.bad, outcome.caught), (Some(0.6), 5, 3));
     }
 }
