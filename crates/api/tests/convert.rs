@@ -138,6 +138,28 @@ fn a_full_pod_is_a_warning_unless_the_policy_says_otherwise() {
 }
 
 #[test]
+fn a_burn_rate_is_the_workbooks_page_unless_the_policy_says_otherwise() {
+    let check = |burn_rate: Value| {
+        let checks = json!({"checks": [{"name": "slo", "burnRate": burn_rate}]});
+        convert::policy(&spec(&checks)).unwrap().checks.remove(0)
+    };
+    let counted = check(json!({"objective": "99.9%", "errors": "a[{{ window }}]", "total": "b"}));
+    assert_eq!(counted.severity, Severity::Warning, "nothing says who burns it");
+    let Rule::BurnRate { budget, promql, windows } = counted.rule else { panic!("no burn rate") };
+    assert!((budget - 0.001).abs() < 1e-9);
+    assert_eq!(promql, "(sum(a[{{ window }}]\n) or vector(0)) / (sum(b\n) > 0)");
+    let [page] = windows.try_into().unwrap();
+    assert_eq!((page.short.text.as_str(), page.long.text.as_str(), page.factor), ("5m", "1h", 14.4));
+    // Pyrra's, of an objective over 30 days.
+    let pyrra = [json!({"short": "5m", "long": "1h4m", "factor": "14"})];
+    let recorded =
+        check(json!({"objective": "0.995", "errorRatio": "http_requests:burnrate{{ window }}", "windows": pyrra}));
+    let Rule::BurnRate { promql, windows, .. } = recorded.rule else { panic!("no burn rate") };
+    assert_eq!((promql.as_str(), windows[0].long.text.as_str()), ("http_requests:burnrate{{ window }}", "1h4m"));
+    assert_eq!(windows[0].long.length.as_secs(), 64 * 60);
+}
+
+#[test]
 fn probes_are_plain_http_unless_they_say_otherwise_and_the_record_says_the_same() {
     let http = json!([{"path": "/healthz", "port": 8080}, {"path": "/ready?full=1", "port": 8443, "scheme": "HTTPS"}]);
     let policy = convert::policy(&spec(&json!({"rollback": {"verify": {"http": http}}}))).unwrap();
@@ -150,6 +172,34 @@ fn probes_are_plain_http_unless_they_say_otherwise_and_the_record_says_the_same(
     let recorded = convert::probe_specs(&probes);
     assert_eq!(serde_json::to_value(&recorded).unwrap(), http);
     assert_eq!(convert::probes("spec.verify.http", &recorded).unwrap(), probes);
+}
+
+#[test]
+fn a_burn_rate_that_cannot_be_meant_is_refused_with_its_field() {
+    let windows = |short: &str, long: &str, factor: &str| json!({"objective": "99%", "errorRatio": "a", "windows": [{"short": short, "long": long, "factor": factor}]});
+    let table = [
+        (json!({"objective": "100%", "errorRatio": "a"}), ".objective must be under \"100%\""),
+        (
+            json!({"objective": "99%", "errors": "a", "errorRatio": "b"}),
+            " must set either errors and total, or errorRatio",
+        ),
+        (
+            json!({"objective": "90%", "errorRatio": "a"}),
+            ".windows must have a factor under 10: no error rate burns faster than all",
+        ),
+        (
+            windows("16m", "1h", "2"),
+            ".windows[0] must have a short window of at most soak.duration (15m), but it is 16m",
+        ),
+        (windows("5m", "5m", "2"), ".windows[0] must have a short window that is shorter than the long one"),
+        (windows("0s", "5m", "2"), ".windows[0].short must not be zero"),
+        (windows("5m", "1h", "0.5"), ".windows[0].factor must be at least 1"),
+    ];
+    for (burn_rate, words) in table {
+        let more = json!({"checks": [{"name": "slo", "burnRate": burn_rate}]});
+        let said = convert::policy(&spec(&more)).expect_err(&more.to_string()).to_string();
+        assert!(said.starts_with(&format!("spec.checks[0].burnRate{words}")), "{more}: {said:?}");
+    }
 }
 
 #[test]
@@ -188,10 +238,18 @@ fn what_cannot_be_meant_is_refused_with_its_field() {
             json!({"checks": [{"name": "full", "saturation": {"throttling": {"max": "1"}}}]}),
             "spec.checks[0].saturation.throttling.max must be under \"100%\"",
         ),
+        (
+            json!({"checks": [{"name": "own", "query": {"promql": "up", "max": "2", "floor": "1"}}]}),
+            "spec.checks[0].query must set floor only with of: Baseline",
+        ),
+        (
+            json!({"checks": [{"name": "own", "query": {"promql": "up", "max": "2", "of": "Baseline", "floor": "10%"}}]}),
+            "spec.checks[0].query.floor must be a decimal number",
+        ),
         (json!({"checks": []}), "spec.checks must name at least one check"),
         (
             json!({"checks": [{"name": "a"}]}),
-            "spec.checks[0] must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation or query",
+            "spec.checks[0] must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation, burnRate or query",
         ),
         (
             json!({"checks": [{"name": "a", "crashRate": {"max": "1%"}}, {"name": "a", "crashRate": {"max": "2%"}}]}),

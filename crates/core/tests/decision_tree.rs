@@ -237,6 +237,13 @@ fn a_run_of_bad_windows_at_the_end_of_the_soak_is_waited_out() {
 }
 
 #[test]
+fn too_little_that_cannot_be_judged_yet_is_waited_out_even_where_no_data_passes() {
+    let little = errors(Verdict::Inconclusive, Why::RollingOut);
+    let policy = Policy { on_no_data: OnNoData::Pass, ..policy() };
+    assert_eq!(decided(&policy, &complete_v2(), &[little], 200).state.standing.reason, "Undecided");
+}
+
+#[test]
 fn a_check_without_anything_to_compare_with_does_not_hold_a_release_for_ever() {
     let unclear = errors(Verdict::Inconclusive, Why::NoBaseline);
     assert_eq!(decided(&policy(), &complete_v2(), &[unclear], 80).state.phase, Phase::Idle);

@@ -393,8 +393,12 @@ fn checks_that_are_suspicious_prove_together_what_none_of_them_proves_alone() {
 
 #[test]
 fn without_data_nothing_is_breached_whatever_the_checks_are() {
-    let own =
-        || Rule::Query { promql: "up".into(), min: None, max: Some(Bound { value: 1.0, of: Relative::Absolute }) };
+    let own = || Rule::Query {
+        promql: "up".into(),
+        min: None,
+        max: Some(Bound { value: 1.0, of: Relative::Absolute }),
+        floor: None,
+    };
     let silent = Story::empty(beside());
     let rules = [errors(), own(), Rule::TrafficDrop { max: 0.75 }];
     for some in 1..8_usize {

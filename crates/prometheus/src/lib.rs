@@ -36,7 +36,9 @@ pub use envelope::{Series, read_reply};
 pub use front::Front;
 pub use names::{CompiledNames, MetricNames, NamesError, Preset};
 pub use native::{Bucket, NativeHistogram};
-pub use own_query::{PLACEHOLDERS, QueryTextError, Values, render, to_points, validate};
+pub use own_query::{
+    PLACEHOLDERS, QueryTextError, Values, Windowed, in_window, render, to_points, validate, validate_in_window,
+};
 pub use query::{
     latency_query, names_pattern, native_latency_query, native_requests_query, ordinals_pattern, owner_of_pod,
     pods_pattern, requests_query, scraped_query,

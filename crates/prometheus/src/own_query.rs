@@ -13,6 +13,12 @@ use crate::syntax;
 /// What may stand between `{{` and `}}`.
 pub const PLACEHOLDERS: [&str; 3] = ["namespace", "target", "pods"];
 
+/// What may stand there where a query is asked for several windows. Pods that have just started have no long window yet.
+const IN_WINDOWS: [&str; 3] = ["namespace", "target", WINDOW];
+
+/// What must stand there then.
+const WINDOW: &str = "window";
+
 /// What takes the place of the placeholders.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
@@ -28,11 +34,18 @@ pub struct Values<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QueryTextError {
     /// A placeholder that does not exist.
-    #[error("{{{{ {name} }}}} is no placeholder; known are {}", known())]
+    #[error("{{{{ {name} }}}} is no placeholder here; known are {}", listed(known))]
     UnknownPlaceholder {
         /// What it says.
         name: String,
+        /// What it may say.
+        known: [&'static str; 3],
     },
+    /// A query of several windows without its placeholder.
+    #[error(
+        "nothing in it is {{{{ window }}}}, so it would be the same for every window: write rate(...[{{{{ window }}}}])"
+    )]
+    NoWindow,
     /// A placeholder without an end.
     #[error("at character {position}: {{{{ without }}}}")]
     Unclosed {
@@ -47,13 +60,16 @@ pub enum QueryTextError {
         /// What is wrong, in one line.
         problem: String,
     },
+    /// A bare number, where series are summed up.
+    #[error("the query returns a scalar; it must return an instant vector")]
+    NoVector,
     /// PromQL that gives something else than numbers of one instant.
     #[error("the query returns a {0}; it must return an instant vector or a scalar")]
     Returns(&'static str),
 }
 
-fn known() -> String {
-    PLACEHOLDERS.map(|name| format!("{{{{ {name} }}}}")).join(", ")
+fn listed(known: &[&str; 3]) -> String {
+    known.map(|name| format!("{{{{ {name} }}}}")).join(", ")
 }
 
 /// Puts the values in place of the placeholders.
@@ -61,7 +77,20 @@ fn known() -> String {
 /// # Errors
 /// [`QueryTextError::UnknownPlaceholder`] and [`QueryTextError::Unclosed`].
 pub fn render(text: &str, values: &Values<'_>) -> Result<String, QueryTextError> {
-    Ok(substitute(text, values)?.text)
+    Ok(substitute(text, values, None)?.text)
+}
+
+/// Puts a window, such as `5m`, in place of `{{ window }}`; other placeholders stay.
+pub fn in_window(text: &str, window: &str) -> String {
+    let mut parts = text.split("{{");
+    let mut rendered = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once("}}") {
+            Some((inside, after)) if inside.trim() == WINDOW => rendered.extend([window, after]),
+            _ => rendered.extend(["{{", part]),
+        }
+    }
+    rendered
 }
 
 /// Checks a query with placeholders, without asking anyone.
@@ -69,14 +98,39 @@ pub fn render(text: &str, values: &Values<'_>) -> Result<String, QueryTextError>
 /// # Errors
 /// The first thing that is wrong, with its position in `text`.
 pub fn validate(text: &str) -> Result<(), QueryTextError> {
+    parses(text, None).map(drop)
+}
+
+/// What a query that is asked for several windows gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Windowed {
+    /// Events, in any number of series: it is summed up.
+    Events,
+    /// One number: a share.
+    Share,
+}
+
+/// Checks a query with placeholders that is asked for several windows.
+///
+/// # Errors
+/// As [`validate`], and [`QueryTextError::NoWindow`]; a scalar cannot be summed.
+pub fn validate_in_window(text: &str, window: &str, gives: Windowed) -> Result<(), QueryTextError> {
+    let parsed = parses(text, Some(window))?;
+    if gives == Windowed::Events && parsed == ValueType::Scalar {
+        return Err(QueryTextError::NoVector);
+    }
+    if in_window(text, window) == text { Err(QueryTextError::NoWindow) } else { Ok(()) }
+}
+
+fn parses(text: &str, window: Option<&str>) -> Result<ValueType, QueryTextError> {
     let sample = Values { namespace: "sample", target: "sample", pods: "(sample-7d9f)-[a-z0-9]{5}" };
-    let rendered = substitute(text, &sample)?;
+    let rendered = substitute(text, &sample, window)?;
     let parsed = parse(&rendered.text).map_err(|message| {
         let (at, problem) = syntax::explain(&rendered.text, &message);
         QueryTextError::Syntax { position: position(text, rendered.original(at)), problem }
     })?;
     match parsed.value_type() {
-        ValueType::Vector | ValueType::Scalar => Ok(()),
+        number @ (ValueType::Vector | ValueType::Scalar) => Ok(number),
         ValueType::Matrix => Err(QueryTextError::Returns("range vector")),
         ValueType::String => Err(QueryTextError::Returns("string")),
     }
@@ -125,7 +179,7 @@ impl Rendered {
     }
 }
 
-fn substitute(text: &str, values: &Values<'_>) -> Result<Rendered, QueryTextError> {
+fn substitute(text: &str, values: &Values<'_>, window: Option<&str>) -> Result<Rendered, QueryTextError> {
     let mut rendered = Rendered { text: String::with_capacity(text.len()), moved: Vec::new() };
     let (mut rest, mut at) = (text, 0);
     while let Some((before, after)) = rest.split_once("{{") {
@@ -138,8 +192,12 @@ fn substitute(text: &str, values: &Values<'_>) -> Result<Rendered, QueryTextErro
         match inside.trim() {
             "namespace" => rendered.text.push_str(&quoted(values.namespace)),
             "target" => rendered.text.push_str(&quoted(values.target)),
-            "pods" => rendered.text.push_str(values.pods),
-            name => return Err(QueryTextError::UnknownPlaceholder { name: shown(name) }),
+            "pods" if window.is_none() => rendered.text.push_str(values.pods),
+            WINDOW if window.is_some() => rendered.text.push_str(window.unwrap_or_default()),
+            name => {
+                let known = if window.is_some() { IN_WINDOWS } else { PLACEHOLDERS };
+                return Err(QueryTextError::UnknownPlaceholder { name: shown(name), known });
+            }
         }
         at = from + 2 + inside.len() + 2;
         rendered.moved.push(((start, rendered.text.len()), (from, at)));
@@ -190,7 +248,7 @@ mod tests {
     #[test]
     fn an_unknown_placeholder_is_named_with_the_known_ones() {
         let error = validate("up{pod=\"{{ pod }}\"}").unwrap_err().to_string();
-        assert_eq!(error, "{{ pod }} is no placeholder; known are {{ namespace }}, {{ target }}, {{ pods }}");
+        assert_eq!(error, "{{ pod }} is no placeholder here; known are {{ namespace }}, {{ target }}, {{ pods }}");
         assert_eq!(validate("up{a=\"{{ pods\"}"), Err(QueryTextError::Unclosed { position: 7 }));
     }
 
@@ -210,6 +268,26 @@ mod tests {
             assert_eq!(found, position, "{text}: {problem}");
             assert!(problem.contains(word) && !problem.contains('\n'), "{text}: {problem}");
         }
+    }
+
+    #[test]
+    fn a_query_of_several_windows_must_say_where_they_go() {
+        let sloth = r#"slo:sli_error:ratio_rate{{ window }}{sloth_id="shop-{{target}}"}"#;
+        assert_eq!(in_window(sloth, "1h4m"), r#"slo:sli_error:ratio_rate1h4m{sloth_id="shop-{{target}}"}"#);
+        assert_eq!(validate_in_window(sloth, "1h4m", Windowed::Share), Ok(()));
+        let checked = |text, window| validate_in_window(text, window, Windowed::Events);
+        assert_eq!(checked(r#"rate(a{app="{{ target }}"}[{{window}}])"#, "5m"), Ok(()));
+        let of_pods = checked(r#"rate(a{pod=~"{{ pods }}"}[{{window}}])"#, "5m").unwrap_err().to_string();
+        assert_eq!(of_pods, "{{ pods }} is no placeholder here; known are {{ namespace }}, {{ target }}, {{ window }}");
+        assert_eq!(checked("rate(a[5m])", "5m"), Err(QueryTextError::NoWindow));
+        assert_eq!(checked("scalar(rate(a[{{ window }}]))", "5m"), Err(QueryTextError::NoVector));
+        let Err(QueryTextError::Syntax { position, .. }) = checked("rate(a[{{ window }}]) +", "5m") else {
+            panic!("not the end of the query")
+        };
+        assert_eq!(position, 24);
+        assert!(matches!(checked("rate(a[{{ window }}])", "1m1h"), Err(QueryTextError::Syntax { .. })));
+        assert!(matches!(validate("rate(a[{{ window }}])"), Err(QueryTextError::UnknownPlaceholder { .. })));
+        assert_eq!(in_window("a {{ b", "5m"), "a {{ b", "what is no placeholder stays for others to refuse");
     }
 
     #[test]

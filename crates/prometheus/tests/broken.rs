@@ -10,8 +10,9 @@ mod support;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use snapback_core::checks::{CheckResult, Measured, Verdict, evaluate_all};
-use snapback_core::policy::{Analysis, Bound, Check, Quantile, Relative, Rule, Severity};
+use snapback_core::checks::{CheckResult, Measured, Verdict, burn_rate_key, evaluate_all};
+use snapback_core::duration;
+use snapback_core::policy::{Analysis, Bound, BurnWindow, BurnWindows, Check, Quantile, Relative, Rule, Severity};
 use snapback_core::sample::{Answer, Missing, PodSeries, Point};
 use snapback_core::workload::Workload;
 use snapback_prometheus::{CompiledNames, Preset, Series, latencies, read_reply, requests, scraped, to_points};
@@ -344,7 +345,8 @@ impl Soak {
         let latencies = self.latencies.answer();
         let past: Vec<PodSeries> =
             self.requests.found.iter().chain(&self.latencies.found).filter(|one| is_old(&one.pod)).cloned().collect();
-        let queries = BTreeMap::from([("own".to_owned(), self.own.answer())]);
+        let keys = ["own".to_owned(), burn_rate_key("slo", "5m"), burn_rate_key("slo", "1h")];
+        let queries = keys.into_iter().map(|key| (key, self.own.answer())).collect();
         let measured = Measured {
             revision: &version("v2"),
             known_good: Some(&version("v1")),
@@ -375,11 +377,15 @@ fn checks() -> Vec<Check> {
     let critical = |name: &str, rule| Check { name: name.to_owned(), severity: Severity::Critical, rule };
     let max = Some(Bound { value: 5.0, of: Relative::Absolute });
     let min = Some(Bound { value: 0.5, of: Relative::Baseline });
+    // It burned before as it burns now.
+    let window = |text: &str| BurnWindow { text: text.to_owned(), length: duration::parse(text).unwrap() };
+    let windows = vec![BurnWindows { short: window("5m"), long: window("1h"), factor: 5.0 }];
     vec![
         critical("errors", Rule::ErrorRate { max: Some(0.05), max_ratio: Some(2.0), floor: 0.005 }),
         critical("latency", Rule::Latency { quantile: Quantile::P95, max: Some(0.5), max_ratio: Some(2.0) }),
         critical("traffic", Rule::TrafficDrop { max: 0.75 }),
-        critical("own", Rule::Query { promql: "sum(x)".to_owned(), min, max }),
+        critical("own", Rule::Query { promql: "sum(x)".to_owned(), min, max, floor: None }),
+        critical("slo", Rule::BurnRate { budget: 0.1, promql: "{{ window }}".to_owned(), windows }),
     ]
 }
 

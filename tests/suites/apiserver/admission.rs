@@ -37,7 +37,13 @@ checks:
 - {name: regression, errorRate: {max: "5%", maxRatio: "1.5", floor: "1%"}}
 - {name: traffic, trafficDrop: {max: "80%"}}
 - {name: full, severity: Critical, saturation: {memory: {max: "90%"}, cpu: {max: "0.95"}, throttling: {max: "99.9%"}}}
-- {name: orders, query: {promql: "sum(rate(orders_total[1m]))", min: "80%", of: Baseline}}
+- {name: slo, burnRate: {objective: "99.9%", errors: "sum(rate(a[{{ window }}]))", total: "sum(rate(b[{{window}}]))"}}
+- name: recorded
+  burnRate:
+    objective: "0.995"
+    errorRatio: http_requests:burnrate{{ window }}{slo="checkout"}
+    windows: [{short: 5m, long: 1h4m, factor: "14"}]
+- {name: orders, query: {promql: "sum(rate(orders_total[1m]))", min: "80%", of: Baseline, floor: "0.5"}}
 - {name: queue, query: {promql: "max(queue_length)", min: "-1.5", max: "10"}}
 rollback:
   deadline: 5m
@@ -55,7 +61,7 @@ windows:
 }
 
 /// A spec, and what the refusal must name: the field, and what to write instead.
-const REFUSED: [(&str, &[&str]); 54] = [
+const REFUSED: [(&str, &[&str]); 59] = [
     (
         "targetRef: {kind: Deployment, name: a}\nanalysis: {failures: 3}",
         &["spec.analysis", "must set failures only with method: Consecutive"],
@@ -87,6 +93,26 @@ const REFUSED: [(&str, &[&str]); 54] = [
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: full, saturation: {cpu: {max: \"100%\"}}}]",
         &["spec.checks[0].saturation.cpu.max", "must be under \"100%\": nothing can be over all of it"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: slo, burnRate: {objective: \"99%\", errors: \"a[{{ window }}]\"}}]",
+        &["spec.checks[0].burnRate", "must set either errors and total, or errorRatio"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: slo, burnRate: {objective: \"99%\", errorRatio: \"rate(a[5m])\"}}]",
+        &["spec.checks[0].burnRate.errorRatio", "must hold {{ window }}, as in rate(...[{{ window }}])"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: slo, burnRate: {objective: \"100%\", errorRatio: \"a{{ window }}\"}}]",
+        &["spec.checks[0].burnRate.objective", "must be under \"100%\": an objective without a budget"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: slo, burnRate: {objective: \"99%\", errorRatio: \"a{{ window }}\", windows: [{short: 1h, long: 5m, factor: \"2\"}]}}]",
+        &["spec.checks[0].burnRate.windows[0]", "must have a short window that is shorter than the long one"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: own, query: {promql: up, max: \"2\", floor: \"1\"}}]",
+        &["spec.checks[0].query", "must set floor only with of: Baseline"],
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nrollback: {helm: {job: Helm_Job}}",
@@ -155,7 +181,10 @@ const REFUSED: [(&str, &[&str]); 54] = [
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: apdex}]",
-        &["spec.checks[0]", "must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation or query"],
+        &[
+            "spec.checks[0]",
+            "must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation, burnRate or query",
+        ],
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: two, crashRate: {max: \"1%\"}, errorRate: {max: \"1%\"}}]",

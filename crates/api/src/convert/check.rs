@@ -1,25 +1,30 @@
 //! One rule.
 
+use jiff::SignedDuration;
 use snapback_core::number;
 use snapback_core::policy::{Bound, Check, Quantile, Relative, Resource, Rule, Severity};
 
+use super::burn_rate::burn_rate;
 use super::{InvalidSpec, duration};
 use crate::v1alpha1::{
     CheckSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SaturationSpec, SeverityName, TrafficDropSpec,
 };
 
-pub(super) fn check(path: &str, spec: &CheckSpec) -> Result<Check, InvalidSpec> {
+/// The check at `path`, of a policy whose soak is so long.
+pub(super) fn check(path: &str, spec: &CheckSpec, soak: SignedDuration) -> Result<Check, InvalidSpec> {
     let rules = [
         spec.error_rate.as_ref().map(|spec| error_rate(path, spec)),
         spec.latency.as_ref().map(|spec| latency(path, spec)),
         spec.crash_rate.as_ref().map(|spec| Ok(Rule::CrashRate { max: share(path, "crashRate.max", &spec.max)? })),
         spec.traffic_drop.as_ref().map(|spec| traffic_drop(path, spec)),
         spec.saturation.as_ref().map(|spec| saturation(path, spec)),
+        spec.burn_rate.as_ref().map(|spec| burn_rate(path, spec, soak)),
         spec.query.as_ref().map(|spec| query(path, spec)),
     ];
     let mut given = rules.into_iter().flatten();
     let (Some(rule), None) = (given.next(), given.next()) else {
-        let problem = "must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation or query";
+        let problem =
+            "must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation, burnRate or query";
         return Err(InvalidSpec::new(path, problem));
     };
     let rule = rule?;
@@ -32,15 +37,16 @@ pub(super) fn check(path: &str, spec: &CheckSpec) -> Result<Check, InvalidSpec> 
 }
 
 /// Full is not yet broken: users do not suffer from it as such, and what they do suffer (slow answers, kills for memory)
-/// has checks of its own.
+/// has checks of its own. And whose budget burns, suffers, but nothing says by whom: a dependency that fails just after a
+/// rollout looks the same.
 fn default_severity(rule: &Rule) -> Severity {
     match rule {
-        Rule::Saturation { .. } => Severity::Warning,
+        Rule::Saturation { .. } | Rule::BurnRate { .. } => Severity::Warning,
         _ => Severity::Critical,
     }
 }
 
-fn share(path: &str, field: &str, text: &str) -> Result<f64, InvalidSpec> {
+pub(super) fn share(path: &str, field: &str, text: &str) -> Result<f64, InvalidSpec> {
     number::share(text).map_err(|error| InvalidSpec::new(format!("{path}.{field}"), error))
 }
 
@@ -131,5 +137,10 @@ fn query(path: &str, spec: &QuerySpec) -> Result<Rule, InvalidSpec> {
     if min.is_none() && max.is_none() {
         return Err(InvalidSpec::new(format!("{path}.query"), "must set min, max or both"));
     }
-    Ok(Rule::Query { promql: spec.promql.clone(), min, max })
+    let floor = spec.floor.as_deref().map(number::decimal).transpose();
+    let floor = floor.map_err(|error| InvalidSpec::new(format!("{path}.query.floor"), error))?;
+    if floor.is_some() && spec.of.is_none() {
+        return Err(InvalidSpec::new(format!("{path}.query"), "must set floor only with of: Baseline"));
+    }
+    Ok(Rule::Query { promql: spec.promql.clone(), min, max, floor })
 }

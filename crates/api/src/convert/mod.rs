@@ -1,5 +1,6 @@
 //! From what users write to what the judgement may rely on: parse once, name the field that is wrong.
 
+mod burn_rate;
 mod check;
 mod kind;
 mod policy;
@@ -7,6 +8,7 @@ mod probe;
 mod selector;
 mod windows;
 
+pub use burn_rate::{burn_rate_queries, burn_rate_windows};
 pub use policy::{DEFAULT_CHECKS, policy};
 pub use probe::{probe_specs, probes};
 pub use selector::selector;

@@ -49,6 +49,7 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
         return Err(InvalidSpec::new("spec.rollback.helm.job", "must be the name of a CronJob or Job"));
     }
     let in_front = in_front(spec)?;
+    let soak = soak(spec.soak.as_ref())?;
     let policy = Policy {
         mode: match spec.mode {
             None | Some(ModeName::Automatic) => Mode::Automatic,
@@ -56,7 +57,7 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
             Some(ModeName::Observe) => Mode::Observe,
         },
         suspend: spec.suspend.unwrap_or(false),
-        soak: soak(spec.soak.as_ref())?,
+        soak,
         analysis: analysis(spec.analysis.as_ref())?,
         minimum_requests,
         on_no_data: match spec.on_no_data {
@@ -67,7 +68,7 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
             None | Some(OnInconclusiveName::Accept) => OnInconclusive::Accept,
             Some(OnInconclusiveName::Hold) => OnInconclusive::Hold,
         },
-        checks: checks(spec, in_front)?,
+        checks: checks(spec, soak.duration, in_front)?,
         in_front,
         rollback: RollbackRules {
             deadline: optional("spec.rollback.deadline", rules.deadline.as_deref(), DEFAULT_DEADLINE)?,
@@ -174,14 +175,14 @@ fn in_front(spec: &RollbackPolicySpec) -> Result<bool, InvalidSpec> {
     Ok(in_front)
 }
 
-fn checks(spec: &RollbackPolicySpec, in_front: bool) -> Result<Vec<Check>, InvalidSpec> {
+fn checks(spec: &RollbackPolicySpec, soak: SignedDuration, in_front: bool) -> Result<Vec<Check>, InvalidSpec> {
     let Some(specs) = &spec.checks else { return Ok(default_checks(in_front)) };
     if specs.is_empty() {
         return Err(InvalidSpec::new("spec.checks", "must name at least one check, or be left out for the defaults"));
     }
     let mut checks: Vec<Check> = Vec::with_capacity(specs.len());
     for (index, spec) in specs.iter().enumerate() {
-        let check = check::check(&format!("spec.checks[{index}]"), spec)?;
+        let check = check::check(&format!("spec.checks[{index}]"), spec, soak)?;
         if checks.iter().any(|known| known.name == check.name) {
             let field = format!("spec.checks[{index}].name");
             return Err(InvalidSpec::new(field, format!("must be unique, but {:?} is used twice", check.name)));

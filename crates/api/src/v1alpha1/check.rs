@@ -4,20 +4,20 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One rule. Exactly one of `errorRate`, `latency`, `crashRate`, `trafficDrop`, `saturation` and `query` says what it looks
-/// at.
+/// One rule. Exactly one of `errorRate`, `latency`, `crashRate`, `trafficDrop`, `saturation`, `burnRate` and `query` says
+/// what it looks at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.crashRate) ? 1 : 0) + (has(self.trafficDrop) ? 1 : 0) + (has(self.saturation) ? 1 : 0) + (has(self.query) ? 1 : 0) == 1",
-    "must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation or query (these are the known types of checks)"
+    "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.crashRate) ? 1 : 0) + (has(self.trafficDrop) ? 1 : 0) + (has(self.saturation) ? 1 : 0) + (has(self.burnRate) ? 1 : 0) + (has(self.query) ? 1 : 0) == 1",
+    "must set exactly one of errorRate, latency, crashRate, trafficDrop, saturation, burnRate or query (these are the known types of checks)"
 ))]
 pub struct CheckSpec {
     /// Name of the check, unique in the policy; it appears in status, events and records.
     #[schemars(length(min = 1, max = 63), extend("pattern" = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical; of saturation:
-    /// Warning.
+    /// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical; of saturation
+    /// and burnRate: Warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<SeverityName>,
     /// Failed requests among all requests of the new pods.
@@ -35,12 +35,16 @@ pub struct CheckSpec {
     /// What most of the new pods use of their own limits, while the old pods do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saturation: Option<SaturationSpec>,
+    /// How fast the error budget of an SLO burns, by a short and a long window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burn_rate: Option<BurnRateSpec>,
     /// A query of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<QuerySpec>,
 }
 
-/// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical; of saturation: Warning.
+/// What a breach leads to: Critical decides a rollback, Warning asks a person. Default: Critical; of saturation and
+/// burnRate: Warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SeverityName {
     /// Decides a rollback.
@@ -162,9 +166,70 @@ pub struct SaturationLimit {
     pub max: String,
 }
 
+/// How fast the error budget of an SLO burns, by a short and a long window. An SLO is the whole service's: what burned before
+/// the rollout is not the release's, and what begins to burn with it may be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "has(self.errorRatio) ? !has(self.errors) && !has(self.total) : has(self.errors) && has(self.total)",
+    "must set either errors and total, or errorRatio"
+))]
+pub struct BurnRateSpec {
+    /// The share of requests that must be good, such as "99.9%". The rest is the budget.
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"99.9%\" or a fraction such as \"0.999\""))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) < 100.0 : double(self) < 1.0)", "must be under \"100%\": an objective without a budget cannot be kept"))]
+    pub objective: String,
+    /// PromQL of the bad requests (or other events), with {{ window }} where a window belongs, as in
+    /// sum(rate(http_requests_total{code=~"5.."}[{{ window }}])). No series means none. `{{ namespace }}` and
+    /// `{{ target }}` are known, too; `{{ pods }}` is not: pods that have just started have no long window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    #[x_kube(validation = ("self.matches('[{][{] *window *[}][}]')", "must hold {{ window }}, as in rate(...[{{ window }}]): it is asked for several windows"))]
+    pub errors: Option<String>,
+    /// PromQL of all of them, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    #[x_kube(validation = ("self.matches('[{][{] *window *[}][}]')", "must hold {{ window }}, as in rate(...[{{ window }}]): it is asked for several windows"))]
+    pub total: Option<String>,
+    /// PromQL of the share of bad ones, 0 to 1, likewise: for recording rules such as Sloth's
+    /// slo:sli_error:ratio_rate{{ window }}{sloth_id="..."}.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    #[x_kube(validation = ("self.matches('[{][{] *window *[}][}]')", "must hold {{ window }}, as in rate(...[{{ window }}]): it is asked for several windows"))]
+    pub error_ratio: Option<String>,
+    /// Breached when the budget burns faster than the factor over both windows of a pair. Default: 14.4 over 5m and 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4))]
+    pub windows: Option<Vec<BurnWindowsSpec>>,
+}
+
+/// A short and a long window, and how fast the budget may burn over both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "!self.short.matches('^([0-9]{1,5}(h|m|s)){1,3}$') || !self.long.matches('^([0-9]{1,5}(h|m|s)){1,3}$') || duration(self.short) < duration(self.long)",
+    "must have a short window that is shorter than the long one"
+))]
+pub struct BurnWindowsSpec {
+    /// Says that it goes on, such as "5m". At most soak.duration.
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s)){1,3}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub short: String,
+    /// Says that it matters, such as "1h"; usually twelve times the short one.
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s)){1,3}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    pub long: String,
+    /// Times the rate that would spend the budget exactly in the objective's time, such as "14.4".
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?$')", "must be a number such as \"2\" or \"1.5\""))]
+    pub factor: String,
+}
+
 /// A query of your own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.min) || has(self.max)", "must set min, max or both"))]
+#[x_kube(validation = ("!has(self.floor) || has(self.of)", "must set floor only with of: Baseline"))]
 pub struct QuerySpec {
     /// PromQL that gives one number. `{{ namespace }}` and `{{ target }}` are replaced by the target's, `{{ pods }}` by
     /// a pattern of the new revision's pods for use in pod=~"{{ pods }}".
@@ -184,6 +249,12 @@ pub struct QuerySpec {
     /// the query's value before the rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<Of>,
+    /// With of: Baseline, the smallest value at which a share matters: max is at least this, and a baseline under it is
+    /// compared with no min. Twice as many of next to nothing is still next to nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?$')", "must be a number such as \"2\" or \"1.5\""))]
+    pub floor: Option<String>,
 }
 
 /// What min and max are relative to. Absent: they are the limits themselves. Baseline: they are shares ("80%") of the

@@ -13,8 +13,8 @@ mod rollback_status;
 mod windows;
 
 pub use check::{
-    CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec, SaturationLimit, SaturationSpec,
-    SeverityName, TrafficDropSpec,
+    BurnRateSpec, BurnWindowsSpec, CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec,
+    SaturationLimit, SaturationSpec, SeverityName, TrafficDropSpec,
 };
 pub use jobs::{HelmSpec, JobStatus, RollbackJobs};
 pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMetric};

@@ -6,13 +6,13 @@ use kube::core::SelectorExt;
 use kube::{Resource, ResourceExt};
 use snapback_api::convert::{self, InvalidSpec};
 use snapback_api::v1alpha1::RollbackPolicy;
-use snapback_core::policy::{Policy, Rule};
+use snapback_core::policy::Policy;
 use snapback_core::workload::{FROZEN, Kind};
 use snapback_prometheus::CompiledNames;
 
 use super::PolicyContext;
 use super::quarantine::Records;
-use crate::sampler::metric_names;
+use crate::sampler::{metric_names, validate_queries};
 
 /// A policy that means something.
 pub(super) struct Guarded {
@@ -70,12 +70,7 @@ fn understood(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<(Policy, C
     let names = metric_names(policy.spec.metrics.as_ref()).map_err(|error| {
         invalid("spec.metrics".to_owned(), format!("must hold names that can be asked for: {error}"))
     })?;
-    for (index, check) in validated.checks.iter().enumerate() {
-        if let Rule::Query { promql, .. } = &check.rule {
-            snapback_prometheus::validate(promql)
-                .map_err(|error| invalid(format!("spec.checks[{index}].query.promql"), error.to_string()))?;
-        }
-    }
+    validate_queries(&policy.spec)?;
     if let Some(source) = policy.spec.metrics.as_ref().and_then(|metrics| metrics.source.as_deref())
         && let Err(missing) = ctx.shared.sampler.source(Some(source))
     {

@@ -14,7 +14,7 @@ use snapback_prometheus::{ordinals_pattern, pods_pattern};
 use super::guard::Guarded;
 use super::judge::Look;
 use super::saturation;
-use crate::sampler::{Samples, Wanted, WatchKey};
+use crate::sampler::{Samples, Wanted, WatchKey, own_queries};
 use crate::workload::Live;
 
 /// The checks' results, and the queries that were asked; none while nothing is judged.
@@ -73,11 +73,10 @@ fn wanted(
     let (new_sets, old_sets) = sets(workload, state.known_good.as_ref());
     let (namespace, interval) = (policy.namespace().unwrap_or_default(), guarded.policy.soak.interval);
     let queries = checks.iter().flat_map(|check| match &check.rule {
-        Rule::Query { promql, .. } => vec![(check.name.clone(), promql.clone())],
         Rule::Saturation { max } => {
             saturation::queries(&check.name, max, live, state.known_good.as_ref(), &namespace, interval)
         }
-        _ => Vec::new(),
+        _ => own_queries(check),
     });
     let queries = queries.collect();
     Wanted {

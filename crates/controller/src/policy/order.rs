@@ -258,8 +258,8 @@ fn limit(guarded: &Guarded, result: &CheckResult) -> Option<LimitSpec> {
     };
     match &check.rule {
         // None is a limit of a metric that the good revision's pods could be held to: the pods themselves tell of crashes,
-        // nothing is due beside nobody, and pods that start are busy.
-        Rule::CrashRate { .. } | Rule::TrafficDrop { .. } | Rule::Saturation { .. } => None,
+        // nothing is due beside nobody, pods that start are busy, and a window still holds the errors that it was undone for.
+        Rule::CrashRate { .. } | Rule::TrafficDrop { .. } | Rule::Saturation { .. } | Rule::BurnRate { .. } => None,
         Rule::ErrorRate { .. } => Some(LimitSpec { max: number, ..spec }),
         Rule::Latency { quantile, .. } => {
             let quantile = match quantile {

@@ -103,7 +103,7 @@ fn limit(spec: &LimitSpec) -> Option<Limit> {
     let rule = match spec.kind.as_str() {
         "errorRate" => Rule::error_rate(max?),
         "latency" => Rule::Latency { quantile: quantile(spec.quantile), max: Some(max?), max_ratio: None },
-        "query" => Rule::Query { promql: spec.promql.clone()?, min: min.map(bound), max: max.map(bound) },
+        "query" => Rule::Query { promql: spec.promql.clone()?, min: min.map(bound), max: max.map(bound), floor: None },
         _ => return None,
     };
     Some(Limit { name: spec.name.clone(), rule })

@@ -10,9 +10,11 @@ mod counted;
 mod grid;
 mod names;
 mod own;
+mod texts;
 
 pub use grid::Grid;
 pub use names::metric_names;
+pub use texts::{own_queries, validate_queries, windowed};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

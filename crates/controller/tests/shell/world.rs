@@ -256,9 +256,10 @@ impl World {
         objects.into_iter().map(|object| serde_json::from_value(object).unwrap()).collect()
     }
 
-    /// The names of the ReplicaSets.
+    /// The names of the ReplicaSets that have pods.
     pub(crate) fn sets(&self) -> Vec<String> {
-        let sets = self.api.objects("replicasets", NAMESPACE);
+        let mut sets = self.api.objects("replicasets", NAMESPACE);
+        sets.retain(|set| set["spec"]["replicas"] != 0);
         sets.iter().map(|set| set["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
 

@@ -41,4 +41,6 @@ pub enum Quality {
     NoBaseline,
     /// Cannot be told: the histogram has no bound high enough.
     NoBucketAbove,
+    /// Cannot be told: the new pods do not have all of the traffic yet.
+    RollingOut,
 }

@@ -58,7 +58,7 @@ fn compare(new: Quantiled, baseline: Option<f64>, max: Option<f64>, max_ratio: O
         Quality::Common => 3,
         Quality::NoBucketAbove => 2,
         Quality::Fine => 1,
-        Quality::NoBaseline => 0,
+        Quality::NoBaseline | Quality::RollingOut => 0,
     };
     [absolute, relative]
         .into_iter()

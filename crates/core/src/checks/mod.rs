@@ -3,6 +3,7 @@
 //! One file per kind of check. Each turns facts into [`Reading`]s; [`evaluate`] makes a [`CheckResult`] of them. Missing
 //! data is a verdict here, never an error and never a breach.
 
+mod burn_rate;
 mod counted;
 mod crash_rate;
 mod error_rate;
@@ -15,6 +16,7 @@ mod sequential;
 mod span;
 mod traffic;
 
+pub use burn_rate::key as burn_rate_key;
 pub(crate) use crash_rate::Failing;
 pub use result::{CheckResult, Odds, Unit, Verdict, Why, format_value};
 pub use saturation::key as saturation_key;
@@ -53,7 +55,8 @@ pub struct Measured<'a> {
     pub past: Option<&'a [PodSeries]>,
     /// The looks of the planned soak.
     pub looks: u32,
-    /// Points of the users' own queries, by check name; of other checks that ask for numbers by [`saturation_key`].
+    /// Points of the users' own queries, by check name; of other checks that ask for numbers by [`saturation_key`] and
+    /// [`burn_rate_key`].
     pub queries: &'a BTreeMap<String, Answer<Vec<Point>>>,
     /// Requests that a window must hold.
     pub minimum_requests: u64,
@@ -89,8 +92,11 @@ pub fn evaluate(check: &Check, failures: u32, measured: &Measured<'_>) -> CheckR
             if is_answered { traffic::at_rest(result) } else { result }
         }
         Rule::Saturation { max } => saturation::evaluate(check, max, failures, measured),
-        Rule::Query { min, max, .. } => {
-            let readings = query::readings(*min, *max, measured.queries.get(&check.name), measured.since);
+        Rule::BurnRate { budget, windows, .. } => burn_rate::evaluate(check, *budget, windows, failures, measured),
+        Rule::Query { promql, min, max, floor } => {
+            let limits = query::Limits { min: *min, max: *max, floor: *floor };
+            let settled = query::settled(promql, measured.since, measured.completed);
+            let readings = query::readings(limits, measured.queries.get(&check.name), measured.since, settled);
             result::from_readings(check, Unit::Plain, failures, measured, readings)
         }
     }

@@ -43,6 +43,8 @@ pub enum Why {
     NoBucketAbove,
     /// The new pods have no limit that they could reach.
     NoLimits,
+    /// Too little, but the new pods do not have all of the traffic yet.
+    RollingOut,
     /// The source gave no usable answer.
     Missing(Missing),
     /// The revision has no pod.
@@ -66,6 +68,7 @@ impl Why {
             Self::NoBaseline => "NoBaseline",
             Self::NoBucketAbove => "LatencyBucketMissing",
             Self::NoLimits => "NoResourceLimits",
+            Self::RollingOut => "RollingOut",
             Self::NoPods => "NoPods",
             Self::OnePod => "OnePodOnly",
             Self::TooCloseToSay => "TooCloseToSay",
@@ -233,6 +236,7 @@ pub(super) fn from_readings(
         }
         Streak::Fine => (Verdict::Passing, Why::WithinLimit),
         Streak::Unclear(Quality::NoBucketAbove) => (Verdict::Inconclusive, Why::NoBucketAbove),
+        Streak::Unclear(Quality::RollingOut) => (Verdict::Inconclusive, Why::RollingOut),
         Streak::Unclear(_) => (Verdict::Inconclusive, Why::NoBaseline),
         Streak::None => match readings.open_requests {
             Some(0) => (Verdict::NoData, Why::NoRequests),
@@ -262,12 +266,19 @@ fn describe(result: &CheckResult, failures: u32, minimum: u64) -> String {
             format!("{} requests so far, {minimum} are needed (minimumRequests)", result.requests.unwrap_or(0))
         }
         Why::NoRequests => "no requests to the new pods".to_owned(),
+        Why::NoBaseline if result.unit == Unit::Plain => {
+            "no baseline to compare with: before the rollout the query gave nothing, or less than its floor".to_owned()
+        }
         Why::NoBaseline => "no baseline to compare with: the old pods had too few requests".to_owned(),
         Why::NoBucketAbove => {
             format!("no histogram bucket is high enough to show the limit of {}", show(result.limit))
         }
         Why::Missing(missing) => missing.to_string(),
         Why::NoLimits => "the new pods have no limit that they could reach (resources.limits)".to_owned(),
+        Why::RollingOut => format!(
+            "{} so far: its minimum is judged once the rollout is complete and its range lies behind that",
+            show(result.value)
+        ),
         Why::NoPods => "no pod of this revision yet".to_owned(),
         Why::OnePod => format!("{compared}, but in one pod only: its own fault, or its node's"),
         Why::TooCloseToSay => format!("{compared}: too close to it to say more yet"),

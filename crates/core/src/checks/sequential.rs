@@ -19,7 +19,7 @@ const SURE: f64 = 20.0;
 /// Bad requests that a breach needs, whatever they prove.
 const LEAST_BAD: f64 = 5.0;
 
-/// Bad windows in a row that are a breach where nothing is counted: a user's own query.
+/// Bad windows in a row that are a breach where nothing is counted: a user's own query, a burn rate.
 pub(crate) const IN_A_ROW: u32 = 3;
 
 /// How long silence must last.
@@ -38,7 +38,7 @@ pub fn weight(rule: &Rule) -> f64 {
         Rule::ErrorRate { .. } => 5.0,
         Rule::Latency { .. } | Rule::TrafficDrop { .. } => 2.0,
         Rule::CrashRate { .. } => 1.0,
-        Rule::Saturation { .. } | Rule::Query { .. } => 0.0,
+        Rule::Saturation { .. } | Rule::BurnRate { .. } | Rule::Query { .. } => 0.0,
     }
 }
 
@@ -153,7 +153,7 @@ fn test(check: &Check, alpha: f64, measured: &Measured<'_>) -> Option<Answer<Tes
         Rule::TrafficDrop { max } => {
             Some(windows_of(measured.requests, measured).map(|windows| quiet(*max, &windows, alpha, measured)))
         }
-        Rule::CrashRate { .. } | Rule::Saturation { .. } | Rule::Query { .. } => None,
+        Rule::CrashRate { .. } | Rule::Saturation { .. } | Rule::BurnRate { .. } | Rule::Query { .. } => None,
     }
 }
 

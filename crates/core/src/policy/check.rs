@@ -1,5 +1,7 @@
 //! One rule of a policy.
 
+use jiff::SignedDuration;
+
 /// A named rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
@@ -56,6 +58,15 @@ pub enum Rule {
         /// The largest part of its limit that a pod may use, 0 to 1, by resource. At least one.
         max: Vec<(Resource, f64)>,
     },
+    /// How fast an error budget is used up.
+    BurnRate {
+        /// The share of errors that the objective allows, over 0 and under 1.
+        budget: f64,
+        /// PromQL of the share of errors, with the placeholder `{{ window }}`.
+        promql: String,
+        /// Pairs of windows, each with its limit; at least one.
+        windows: Vec<BurnWindows>,
+    },
     /// The user's own query. At least one bound is set.
     Query {
         /// The query as the user wrote it, placeholders unresolved.
@@ -64,6 +75,8 @@ pub enum Rule {
         min: Option<Bound>,
         /// Largest value that is still fine.
         max: Option<Bound>,
+        /// Smallest value at which what is relative to the baseline matters.
+        floor: Option<f64>,
     },
 }
 
@@ -81,6 +94,7 @@ impl Rule {
             Self::CrashRate { .. } => "crashRate",
             Self::TrafficDrop { .. } => "trafficDrop",
             Self::Saturation { .. } => "saturation",
+            Self::BurnRate { .. } => "burnRate",
             Self::Query { .. } => "query",
         }
     }
@@ -105,6 +119,33 @@ impl Resource {
             Self::Cpu => "cpu",
             Self::Throttling => "throttling",
         }
+    }
+}
+
+/// A short and a long window, and how fast a budget may burn over both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BurnWindows {
+    /// That it goes on.
+    pub short: BurnWindow,
+    /// That it matters.
+    pub long: BurnWindow,
+    /// Times the rate that just spends the budget; at least 1.
+    pub factor: f64,
+}
+
+/// A window that rates are taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BurnWindow {
+    /// As its author wrote it: names of recorded metrics hold it.
+    pub text: String,
+    /// How long it is; over zero.
+    pub length: SignedDuration,
+}
+
+impl BurnWindows {
+    /// Both windows, the short one first.
+    pub fn both(&self) -> [&BurnWindow; 2] {
+        [&self.short, &self.long]
     }
 }
 

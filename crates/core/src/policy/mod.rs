@@ -6,7 +6,7 @@ mod check;
 mod schedule;
 mod window;
 
-pub use check::{Bound, Check, Quantile, Relative, Resource, Rule, Severity};
+pub use check::{Bound, BurnWindow, BurnWindows, Check, Quantile, Relative, Resource, Rule, Severity};
 pub use schedule::{Schedule, ScheduleError, zone};
 pub use window::{Window, WindowKind, WindowState};
 

@@ -63,6 +63,7 @@ fn blind(why: &Why) -> Option<Blind> {
         | Why::NoRequests
         | Why::NoBaseline
         | Why::NoPods
+        | Why::RollingOut
         | Why::OnePod
         | Why::TooCloseToSay => None,
     }

@@ -43,7 +43,9 @@ pub fn soaked(policy: &Policy, rollout: &Rollout, checks: &[CheckResult], now: T
             (Verdict::Passing, _) if enough => continue,
             (Verdict::Inconclusive, Why::NoBaseline | Why::NoBucketAbove | Why::NoLimits) => continue,
             (Verdict::Breached, _) => return Soaked::Undecided(told()),
-            (_, Why::CountingUp | Why::ExternalCause | Why::OnePod | Why::TooCloseToSay) => Soaked::Undecided(told()),
+            (_, Why::CountingUp | Why::ExternalCause | Why::RollingOut | Why::OnePod | Why::TooCloseToSay) => {
+                Soaked::Undecided(told())
+            }
             _ if policy.on_no_data == OnNoData::Pass => continue,
             (Verdict::NoData, _) => return Soaked::WaitingForData(told()),
             (Verdict::Passing, _) => {

@@ -15,9 +15,9 @@ use std::fmt;
 use jiff::SignedDuration;
 use promql_parser::label::METRIC_NAME;
 use promql_parser::parser::{Expr, VectorSelector, parse};
-use snapback_core::policy::{Policy, Rule};
+use snapback_core::policy::{BurnWindows, Policy, Rule};
 
-use crate::own_query::{QueryTextError, Values, render, validate};
+use crate::own_query::{QueryTextError, Values, Windowed, in_window, render, validate, validate_in_window};
 
 /// How often the usual Prometheus scrapes at least.
 const USUAL_SCRAPE: SignedDuration = SignedDuration::from_secs(15);
@@ -125,22 +125,58 @@ pub fn assumed_scrape(soak_interval: SignedDuration) -> SignedDuration {
 pub fn policy(policy: &Policy) -> Vec<Finding> {
     let scrape = assumed_scrape(policy.soak.interval);
     let queries = policy.checks.iter().enumerate().filter_map(|(index, check)| match &check.rule {
-        Rule::Query { promql, .. } => Some((format!("spec.checks[{index}].query.promql"), promql)),
+        Rule::Query { promql, .. } => Some(query(&format!("spec.checks[{index}].query.promql"), promql, scrape)),
+        Rule::BurnRate { promql, windows, .. } => {
+            let windows: Vec<&str> = windows.iter().flat_map(BurnWindows::both).map(|one| one.text.as_str()).collect();
+            Some(query_in_windows(&format!("spec.checks[{index}].burnRate"), promql, &windows, Windowed::Share, scrape))
+        }
         _ => None,
     });
-    queries.flat_map(|(field, promql)| query(&field, promql, scrape)).collect()
+    queries.flatten().collect()
 }
 
 /// The findings of one query, in the order in which it is read; `scrape` is the time between two scrapes of the pods.
 pub fn query(field: &str, promql: &str, scrape: SignedDuration) -> Vec<Finding> {
-    let expr = match expression(promql) {
+    let expr = match validate(promql).and_then(|()| expression(promql)) {
         Ok(expr) => expr,
         Err(error) => return vec![invalid(field, &error)],
     };
     let mut remarks: Vec<Remark> = Vec::new();
-    scope::remark(&expr, &mut remarks);
+    scope::remark(&expr, scope::Recorded::OfAnybody, &mut remarks);
     counters::remark(&expr, scrape, &mut remarks);
     shape::remark(&expr, &mut remarks);
+    findings(field, remarks)
+}
+
+/// The findings of a query that is asked for several windows, each once.
+pub fn query_in_windows(
+    field: &str,
+    promql: &str,
+    windows: &[&str],
+    gives: Windowed,
+    scrape: SignedDuration,
+) -> Vec<Finding> {
+    let mut remarks: Vec<Remark> = Vec::new();
+    for (index, window) in windows.iter().enumerate() {
+        let valid = validate_in_window(promql, window, gives);
+        let expr = match valid.and_then(|()| expression(&in_window(promql, window))) {
+            Ok(expr) => expr,
+            Err(error) => return vec![invalid(field, &error)],
+        };
+        // Whose series they are and how many does not depend on the window.
+        if index == 0 {
+            scope::remark(&expr, scope::Recorded::OfOneSlo, &mut remarks);
+        }
+        if index == 0 && gives == Windowed::Share {
+            shape::remark(&expr, &mut remarks);
+        }
+        counters::remark(&expr, scrape, &mut remarks);
+    }
+    findings(field, remarks)
+}
+
+/// What several say is told once.
+fn findings(field: &str, remarks: Vec<Remark>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for (code, problem, fix) in remarks {
         let finding = Finding::new(code, field, problem, fix);
@@ -156,6 +192,8 @@ fn invalid(field: &str, error: &QueryTextError) -> Finding {
         QueryTextError::UnknownPlaceholder { .. } => "write one of these",
         QueryTextError::Unclosed { .. } => "close it, as in {{ namespace }}",
         QueryTextError::Syntax { .. } => "correct it there",
+        QueryTextError::NoWindow => "put {{ window }} where the range is, or where a recorded metric's name has it",
+        QueryTextError::NoVector => "leave scalar() out: it is summed up anyway",
         QueryTextError::Returns(_) => "put a function around it that gives one number, such as rate() in sum()",
     };
     Finding::new(Code::QueryInvalid, field, error.to_string(), fix.to_owned())
@@ -163,7 +201,6 @@ fn invalid(field: &str, error: &QueryTextError) -> Finding {
 
 /// The query with words in place of its placeholders that its author can hardly have written.
 fn expression(promql: &str) -> Result<Expr, QueryTextError> {
-    validate(promql)?;
     let marked = Values { namespace: scope::NAMESPACE, target: "snapback-lint-target", pods: scope::PODS };
     let text = render(promql, &marked)?;
     // Values are words; where the query parses with some, it does with others.
@@ -254,7 +291,7 @@ mod tests {
     fn what_cannot_be_asked_is_the_only_thing_that_is_said() {
         for (promql, problem) in [
             ("sum(rate(x_total[10s])", "is never closed"),
-            (r#"up{pod="{{ pod }}"}"#, "{{ pod }} is no placeholder"),
+            (r#"up{pod="{{ pod }}"}"#, "{{ pod }} is no placeholder here"),
             ("x_total[5m]", "returns a range vector"),
         ] {
             let found = found(promql);
@@ -271,6 +308,26 @@ mod tests {
         assert_eq!(codes, ["NamespaceIgnored", "RateWindowTooShort", "SeveralSeries"]);
         assert!(found.iter().all(|finding| finding.to_string().starts_with("spec.checks[2].query.promql: ")));
         assert!(found.iter().all(|finding| !finding.fix.is_empty()));
+    }
+
+    #[test]
+    fn a_query_of_several_windows_is_looked_at_in_each_and_told_once() {
+        let of = |promql: &str, gives| {
+            let found = query_in_windows("f", promql, &["30s", "6m"], gives, SignedDuration::from_secs(15));
+            found.into_iter().map(|finding| finding.to_string()).collect::<Vec<_>>()
+        };
+        let events = r#"rate(x_total{namespace="{{ namespace }}"}[{{ window }}])"#;
+        let short = of(events, Windowed::Events);
+        assert!(matches!(short.as_slice(), [only] if only.contains("rate(x_total[30s])")), "{short:?}");
+        let stray = of("rate(x_total[1{{ window }}])", Windowed::Share);
+        assert_eq!(stray.len(), 2, "NamespaceIgnored and SeveralSeries, for both windows: {stray:?}");
+        assert!(stray[0].ends_with(r#"add namespace="{{ namespace }}" to its labels"#), "{stray:?}");
+        let recorded = of("checkout_errors_ratio{{ window }}", Windowed::Share);
+        assert_eq!(recorded.len(), 2, "the same of a metric whose name holds the window: {recorded:?}");
+        assert!(of("rate(x_total[5m])", Windowed::Share)[0].contains("nothing in it is {{ window }}"));
+        assert!(of("scalar(rate(x[{{ window }}]))", Windowed::Events)[0].contains("leave scalar() out"));
+        let sloth = r#"slo:sli_error:ratio_rate{{ window }}{sloth_id="shop-checkout"}"#;
+        assert_eq!(of(sloth, Windowed::Share), [""; 0], "an SLO that is recorded is one service's");
     }
 
     #[test]

@@ -11,11 +11,26 @@ use super::{Code, Remark, children, is_equal, kept, named};
 pub(super) const NAMESPACE: &str = "snapback-lint-namespace";
 pub(super) const PODS: &str = "snapback-lint-pods";
 
-pub(super) fn remark(expr: &Expr, remarks: &mut Vec<Remark>) {
+/// Whose the series of a recording rule are, whose name has a colon.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// Any service's, as everything else.
+    OfAnybody,
+    /// The one's whose SLO is recorded: its own labels tell it from others, and several at once are no answer.
+    OfOneSlo,
+}
+
+pub(super) fn remark(expr: &Expr, recorded: Recorded, remarks: &mut Vec<Remark>) {
     for stray in scope(expr).strays {
+        if recorded == Recorded::OfOneSlo && stray.contains(':') {
+            continue;
+        }
         let problem = format!("{stray} is asked for in all namespaces, so other services are judged with this one");
-        let fix = r#"add namespace="{{ namespace }}" or pod=~"{{ pods }}" to its labels"#.to_owned();
-        remarks.push((Code::NamespaceIgnored, problem, fix));
+        let fix = match recorded {
+            Recorded::OfAnybody => r#"add namespace="{{ namespace }}" or pod=~"{{ pods }}" to its labels"#,
+            Recorded::OfOneSlo => r#"add namespace="{{ namespace }}" to its labels"#,
+        };
+        remarks.push((Code::NamespaceIgnored, problem, fix.to_owned()));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use snapback_controller::sampler::{PAST_STEP, PAST_STEPS};
+use snapback_controller::sampler::{PAST_STEP, PAST_STEPS, own_queries};
 use snapback_core::policy::{Policy, Rule};
 use snapback_core::sample::{Answer, Missing, PodSeries, Point};
 use snapback_prometheus::{
@@ -41,7 +41,7 @@ pub(crate) struct History {
     pub(crate) scraped: Vec<PodSeries>,
     /// The long time before the rollout, in longer steps.
     pub(crate) past: Vec<PodSeries>,
-    /// The users' own queries, by check name.
+    /// The users' own queries, as [`snapback_core::checks::Measured::queries`].
     pub(crate) queries: BTreeMap<String, Answer<Vec<Point>>>,
 }
 
@@ -119,9 +119,9 @@ impl Asker<'_> {
         let up = self.series(&scraped_query(names, self.namespace, &all), stretch).await;
         history.scraped = up.and_then(|series| scraped(series, self.names)).unwrap_or_default();
         for check in &policy.checks {
-            if let Rule::Query { promql, .. } = &check.rule {
-                let answer = self.own(promql, target, sets, since, stretch).await;
-                history.queries.insert(check.name.clone(), answer);
+            for (key, promql) in own_queries(check) {
+                let answer = self.own(&promql, target, sets, since, stretch).await;
+                history.queries.insert(key, answer);
             }
         }
         history

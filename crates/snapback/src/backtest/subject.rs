@@ -7,8 +7,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use snapback_api::convert;
 use snapback_api::v1alpha1::{LabelSelectorSpec, RollbackPolicy, TargetKind};
-use snapback_controller::sampler::metric_names;
-use snapback_core::policy::{Mode, Policy, Rule};
+use snapback_controller::sampler::{metric_names, validate_queries};
+use snapback_core::policy::{Mode, Policy};
 use snapback_prometheus::CompiledNames;
 
 /// A policy that means something.
@@ -57,11 +57,7 @@ fn understood(object: RollbackPolicy) -> anyhow::Result<Subject> {
     let spec = object.spec;
     let policy = convert::policy(&spec)?;
     let names = metric_names(spec.metrics.as_ref()).context("spec.metrics must hold names that can be asked for")?;
-    for (index, check) in policy.checks.iter().enumerate() {
-        if let Rule::Query { promql, .. } = &check.rule {
-            snapback_prometheus::validate(promql).with_context(|| format!("spec.checks[{index}].query.promql"))?;
-        }
-    }
+    validate_queries(&spec)?;
     if let Some(target) = spec.target_ref.as_ref().filter(|target| target.kind != TargetKind::Deployment) {
         bail!(
             "spec.targetRef.kind is {:?}: only Deployments can be replayed, for the names of other pods do not tell \
@@ -114,6 +110,10 @@ mod tests {
             (
                 policy(&format!("{{{target}, checks: [{{name: a, query: {{promql: 'sum(', max: \"1\"}}}}]}}")),
                 "spec.checks[0].query.promql",
+            ),
+            (
+                policy(&format!("{{{target}, checks: [{{name: a, burnRate: {{objective: 99%, errorRatio: 'a'}}}}]}}")),
+                "spec.checks[0].burnRate.errorRatio nothing in it is {{ window }}",
             ),
             (policy("{targetRef: {kind: StatefulSet, name: a}}"), "only Deployments can be replayed"),
         ] {

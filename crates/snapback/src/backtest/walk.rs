@@ -429,6 +429,38 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_that_burns_since_the_rollout_asks_a_person_and_one_without_data_nobody() {
+        let spec = serde_json::json!({
+            "targetRef": {"kind": "Deployment", "name": "checkout"},
+            "checks": [{"name": "slo", "burnRate": {"objective": "99.9%", "errorRatio": "slo:errors:ratio{{ window }}"}}]
+        });
+        let warning = snapback_api::convert::policy(&serde_json::from_value(spec).unwrap()).unwrap();
+        let critical = Check { severity: Severity::Critical, ..warning.checks[0].clone() };
+        let critical = Policy { checks: vec![critical], ..warning.clone() };
+        let shares = |after: f64| -> Answer<Vec<Point>> {
+            let looks = -30..=150;
+            Ok(looks
+                .map(|half| Point {
+                    at: at(0) + SignedDuration::from_secs(half * 30),
+                    value: if half > 0 { after } else { 0.0 },
+                })
+                .collect())
+        };
+        let slo = |policy: &Policy, short, long| {
+            let mut story = story(0.0);
+            story.history.queries = BTreeMap::from([("slo/5m".to_owned(), short), ("slo/1h".to_owned(), long)]);
+            walk(policy, &story, |_| Vec::new())
+        };
+        let burned = slo(&warning, shares(0.5), shares(0.02));
+        assert!(matches!(burned.ending, Ending::Asked(_)), "{burned:?}");
+        assert_eq!((burned.at.duration_since(at(0)).as_secs(), burned.decided_by), (90, vec!["slo".to_owned()]));
+        assert_eq!(slo(&critical, shares(0.0), shares(0.0)).ending, Ending::Passed);
+        let away = || Err(Missing::Unavailable("refused the connection".to_owned()));
+        let untold = slo(&critical, shares(0.5), away());
+        assert!(matches!(&untold.ending, Ending::Open(why) if why.contains("refused the connection")), "{untold:?}");
+    }
+
+    #[test]
     fn pods_of_which_nothing_is_known_are_not_judged_and_crashing_ones_are() {
         let crashes = Check { rule: Rule::CrashRate { max: 0.5 }, ..check("crashes") };
         let policy = policy(vec![check("errors"), crashes]);

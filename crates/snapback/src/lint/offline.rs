@@ -3,11 +3,12 @@
 use jiff::SignedDuration;
 use serde::Deserialize as _;
 use serde_json::Value;
-use snapback_api::convert;
-use snapback_api::v1alpha1::{MetricsSpec, RollbackPolicy};
-use snapback_controller::sampler::metric_names;
+use snapback_api::convert::{self, burn_rate_queries, burn_rate_windows};
+use snapback_api::v1alpha1::{BurnRateSpec, MetricsSpec, RollbackPolicy};
+use snapback_controller::sampler::{metric_names, windowed};
 use snapback_core::duration;
 use snapback_core::policy::Policy;
+use snapback_prometheus::lint::Finding;
 use snapback_prometheus::{CompiledNames, lint};
 
 use super::{Said, schema};
@@ -63,7 +64,22 @@ pub(super) fn queries(object: &Value, scrape: Option<SignedDuration>) -> Vec<Sai
     let scrape = scrape.unwrap_or_else(|| lint::assumed_scrape(interval));
     let mut all = Vec::new();
     texts(&object["spec"], "spec", &mut all);
-    all.into_iter().flat_map(|(field, promql)| lint::query(&field, promql, scrape)).map(Said::from).collect()
+    let of_own = all.into_iter().flat_map(|(field, promql)| lint::query(&field, promql, scrape));
+    of_own.chain(burn_rates(object, scrape)).map(Said::from).collect()
+}
+
+/// The findings of every query of a burn rate, in each of its windows.
+fn burn_rates(object: &Value, scrape: SignedDuration) -> Vec<Finding> {
+    let checks = object.pointer("/spec/checks").and_then(Value::as_array);
+    let specs = checks.into_iter().flatten().map(|check| BurnRateSpec::deserialize(&check["burnRate"]).ok());
+    let of_spec = |(index, spec): (usize, BurnRateSpec)| {
+        let of_query = |(field, text)| {
+            let field = format!("spec.checks[{index}].burnRate.{field}");
+            lint::query_in_windows(&field, text, &burn_rate_windows(&spec), windowed(&spec), scrape)
+        };
+        burn_rate_queries(&spec).flat_map(of_query).collect::<Vec<_>>()
+    };
+    specs.enumerate().filter_map(|(index, spec)| Some((index, spec?))).flat_map(of_spec).collect()
 }
 
 /// Every `promql` of the spec, with its field.
@@ -128,6 +144,26 @@ mod tests {
             found,
             [("spec".to_owned(), "InvalidField"), ("spec.checks[0].query.promql".to_owned(), "NamespaceIgnored")]
         );
+    }
+
+    #[test]
+    fn the_queries_of_a_burn_rate_are_looked_at_in_all_of_its_windows() {
+        let slo = |fields: &str| {
+            of(&format!(
+                "targetRef: {{kind: Deployment, name: a}}\nchecks: [{{name: slo, burnRate: {{objective: 99.9%, {fields}}}}}]"
+            ))
+        };
+        let of_namespace = "rate(a_total{namespace=\"{{ namespace }}\"}[{{ window }}])";
+        let events = |errors: &str| slo(&format!("errors: '{errors}', total: '{of_namespace}'"));
+        assert_eq!(events(of_namespace), []);
+        let field = "spec.checks[0].burnRate.errors".to_owned();
+        assert_eq!(events("rate(b_total[{{ window }}])"), [(field.clone(), "NamespaceIgnored")]);
+        assert_eq!(events("rate(b_total[{{ window }}]"), [(field, "QueryInvalid")]);
+        let recorded = "errorRatio: 'slo:sli_error:ratio_rate{{ window }}{sloth_id=\"shop-checkout\"}'";
+        assert_eq!(slo(recorded), []);
+        // A word that PromQL does not take as a range, though each of its parts is one.
+        let odd = format!("errorRatio: 'sum({of_namespace})', windows: [{{short: 5m, long: 1m1h, factor: '2'}}]");
+        assert_eq!(slo(&odd), [("spec.checks[0].burnRate.errorRatio".to_owned(), "QueryInvalid")]);
     }
 
     #[test]

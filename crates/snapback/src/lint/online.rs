@@ -11,11 +11,11 @@ use kube::ResourceExt as _;
 use snapback_api::v1alpha1::{RollbackPolicy, TargetKind};
 use snapback_core::checks::{Unit, Why, format_value};
 use snapback_core::duration;
-use snapback_core::policy::{Analysis, Rule};
+use snapback_core::policy::{Analysis, BurnWindows, Rule};
 use snapback_core::sample::{Answer, Counts, Missing, PodSeries};
 use snapback_prometheus::{
-    AuthConfig, Series, Source, SourceConfig, Values, latencies, latency_query, lint, names_pattern, ordinals_pattern,
-    pods_pattern, render, requests, requests_query, to_points,
+    AuthConfig, Series, Source, SourceConfig, Values, in_window, latencies, latency_query, lint, names_pattern,
+    ordinals_pattern, pods_pattern, render, requests, requests_query, to_points,
 };
 
 use super::offline::{Understood, queries};
@@ -64,7 +64,18 @@ pub(super) async fn ask(source: &Source, understood: &Understood, arguments: &Li
             Rule::Latency { max, .. } => asker.timed((&field, &check.name), *max, &latencies),
             Rule::Query { promql, .. } => {
                 let field = format!("{field}.query.promql");
-                asker.own((&field, &check.name), promql).await?;
+                let told = |value| format!("{} is {} now", check.name, format_value(Unit::Plain, value));
+                asker.own(&field, promql, told).await?;
+            }
+            Rule::BurnRate { budget, promql, windows } => {
+                let field = format!("{field}.burnRate");
+                for window in windows.iter().flat_map(BurnWindows::both).map(|window| &window.text) {
+                    let told = |value: f64| {
+                        let rate = format_value(Unit::Plain, value / budget);
+                        format!("{} burns at {rate} times the rate of the objective over {window}", check.name)
+                    };
+                    asker.own(&field, &in_window(promql, window), told).await?;
+                }
             }
             // The one is known from the pods themselves; the other from what the kubelet says of them, by their limits.
             Rule::CrashRate { .. } | Rule::Saturation { .. } => {}
@@ -226,13 +237,14 @@ impl Asker<'_> {
     }
 
     /// A user's own query, with all pods for the new ones.
-    async fn own(&mut self, (field, check): (&str, &str), promql: &str) -> anyhow::Result<()> {
+    async fn own(&mut self, field: &str, promql: &str, told: impl FnOnce(f64) -> String) -> anyhow::Result<()> {
         // One that cannot be written out was found without the source.
         let Ok(promql) = render(promql, &self.values()) else { return Ok(()) };
         match self.instant(&promql).await?.and_then(to_points) {
             Ok(points) => {
-                let value = points.last().map_or_else(String::new, |last| format_value(Unit::Plain, last.value));
-                self.tell(field, format!("{check} is {value} now"));
+                if let Some(last) = points.last() {
+                    self.tell(field, told(last.value));
+                }
             }
             Err(missing) => {
                 let fix = match missing {
