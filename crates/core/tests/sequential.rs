@@ -420,3 +420,41 @@ fn a_multiple_is_judged_at_a_bound_that_is_near() {
     assert_eq!(slow.one(relative(1.1 / baseline)).verdict, Verdict::Breached, "1 s is near 1.1 s");
     assert_eq!(said(&slow.one(relative(1.5 / baseline))), (Verdict::Inconclusive, &Why::NoBucketAbove));
 }
+
+/// Requests of a look that took up to 50, 100 and 250 ms, and longer, of each old and each new pod.
+fn timed(story: &mut Story, old: [f64; 4], new: Option<[f64; 4]>) {
+    story.now += STEP;
+    for index in 0..3 {
+        for (name, took) in [(pod("v1", index).name, Some(old)), (pod("v2", index).name, new)] {
+            let Some(took) = took else { continue };
+            let mut at_most = 0.0;
+            for (bound, more) in [0.05, 0.1, 0.25, f64::INFINITY].into_iter().zip(took) {
+                at_most += more;
+                story.add(&name, Counts::AtMostSeconds(bound), &bound.to_string(), at_most);
+            }
+        }
+    }
+}
+
+#[test]
+fn three_times_as_slow_shows_though_twice_lies_inside_a_wide_bucket() {
+    let twice = Rule::Latency { quantile: Quantile::P95, max: None, max_ratio: Some(2.0) };
+    let judged = |old: [f64; 4], new: [f64; 4]| {
+        let mut story = Story::empty(beside());
+        while story.now < START {
+            timed(&mut story, old, None);
+        }
+        for _ in 0..6 {
+            timed(&mut story, old, Some(new));
+        }
+        story.one(twice.clone())
+    };
+    let slow = judged([90.0, 9.0, 1.0, 0.0], [5.0, 25.0, 70.0, 0.0]);
+    assert_eq!(slow.verdict, Verdict::Breached, "{}", slow.message);
+    assert_eq!(slow.bad, Some(2 * 3 * 70), "those over 100 ms in the two looks that it takes");
+    let within = judged([90.0, 9.0, 1.0, 0.0], [0.0, 95.0, 5.0, 0.0]);
+    assert_ne!(within.verdict, Verdict::Breached, "most may be just over 50 ms: {}", within.message);
+    // 99 ms that become 101 ms are in another bucket, and not twice as slow.
+    let hardly = judged([0.0, 100.0, 0.0, 0.0], [0.0, 0.0, 100.0, 0.0]);
+    assert_ne!(hardly.verdict, Verdict::Breached, "{}", hardly.message);
+}

@@ -61,6 +61,16 @@ pub(super) fn windows_of(answer: &Answer<Vec<PodSeries>>, measured: &Measured<'_
 /// The new pods are compared with the old ones while these serve, else with a window before the rollout, the first with the
 /// first; each of those is used once.
 pub(super) fn looks(windows: &[Window], since: Timestamp, tally: impl Fn(&Increase) -> Tally) -> Counted {
+    looks_by(windows, since, &tally, &tally)
+}
+
+/// The same, with other things counted in the new pods than in those that they are compared with.
+pub(super) fn looks_by(
+    windows: &[Window],
+    since: Timestamp,
+    tally: impl Fn(&Increase) -> Tally,
+    of_old: impl Fn(&Increase) -> Tally,
+) -> Counted {
     let (before, after): (Vec<&Window>, Vec<&Window>) = windows.iter().partition(|window| window.to <= since);
     let names: BTreeSet<&str> =
         after.iter().flat_map(|window| of_side(window, Side::New)).map(|(name, _)| name).collect();
@@ -76,8 +86,8 @@ pub(super) fn looks(windows: &[Window], since: Timestamp, tally: impl Fn(&Increa
             }
         }
         let total: f64 = new.iter().map(|one| one.all).sum();
-        let beside = tally(&window.old);
-        let past = before.get(index).map(|window| tally(&window.old)).filter(|past| past.all > 0.0);
+        let beside = of_old(&window.old);
+        let past = before.get(index).map(|window| of_old(&window.old)).filter(|past| past.all > 0.0);
         let (old, against) = match past {
             _ if beside.all > 0.0 && beside.all >= SERVING * total => (beside, Against::OldPods),
             Some(past) => (past, Against::TheTimeBefore),

@@ -9,6 +9,7 @@ mod crash_rate;
 mod error_rate;
 mod latency;
 mod lives;
+mod multiple;
 mod query;
 mod result;
 mod saturation;

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::counted::{self, Counted, windows_of};
 use super::error_rate::whole;
 use super::result::{Odds, blank};
-use super::{CheckResult, Measured, Unit, Verdict, Why, crash_rate, evaluate as by_run, saturation, traffic};
+use super::{CheckResult, Measured, Unit, Verdict, Why, crash_rate, evaluate as by_run, multiple, saturation, traffic};
 use crate::analysis::sequential::{
     Against, Evidence, Limits, Look, Part, PartRule, Plan, Recorded, Tally, evidence, keeps_limit, keeps_ratio,
     keeps_share, needed, regression, together,
@@ -198,7 +198,8 @@ fn latency(
     alpha: f64,
     measured: &Measured<'_>,
 ) -> Tested {
-    let baseline = baseline(share, windows, measured);
+    let old = baseline(windows, measured);
+    let baseline = old.as_ref().and_then(|old| old.quantile(share)).map(crate::sample::Quantiled::estimate);
     let mut new = Histogram::default();
     for window in windows.iter().filter(|window| window.to > measured.since) {
         new.add(&window.new.durations);
@@ -218,8 +219,13 @@ fn latency(
         kept = kept.min(keeps_limit(counted.total().0, 1.0 - share, plan.among_pods));
         over = over.or_else(|| Some(1.0 - share).filter(|max| is_over(&counted.looks, *max, &plan)));
     }
+    if let Some((old, ratio)) = old.as_ref().zip(max_ratio)
+        && let Some(at) = multiple::bounds(old, &new, share, ratio, bounds[1].and_then(|(_, bound)| bound))
+    {
+        parts.push(as_slow(&at, share, windows, alpha, measured));
+    }
     let tightest = bounds.into_iter().flatten().map(|(limit, _)| limit).reduce(f64::min);
-    if parts.is_empty() {
+    if counted.looks.is_empty() {
         counted = counted::looks(windows, measured.since, |increase| Tally::new(increase.durations.requests(), 0.0));
         kept = f64::NEG_INFINITY;
     }
@@ -236,13 +242,24 @@ fn latency(
     }
 }
 
+/// More of the new requests are over one bound than old ones over another, which is at most a `ratio`th of it.
+fn as_slow(at: &multiple::Bounds, share: f64, windows: &[Window], alpha: f64, measured: &Measured<'_>) -> Part {
+    let over = |bound: f64| {
+        move |increase: &Increase| Tally::new(increase.durations.requests(), increase.durations.slower_than(bound))
+    };
+    let rule = PartRule::Rate(Limits { max: None, ratio: Some(1.0), floor: 1.0 - share });
+    let looks = counted::looks_by(windows, measured.since, over(at.new), over(at.old)).looks;
+    Part { weight: 1.0, rule, plan: counted::plan(measured, alpha, over(at.old)), looks }
+}
+
 /// The bound to count slow requests at, for a limit that is itself an estimate: one that is a little smaller will do.
 fn near(histogram: &Histogram, limit: f64) -> Option<f64> {
     histogram.bound_at(limit * (1.0 - NEAR)).filter(|bound| *bound <= limit).or_else(|| histogram.bound_at(limit))
 }
 
-/// The old revision's quantile: of the time before the rollout, else of the first old pods' requests beside it.
-fn baseline(share: f64, windows: &[Window], measured: &Measured<'_>) -> Option<f64> {
+/// The old revision's requests: of the time before the rollout, else the first ones beside it; `None` if they are too few
+/// to give a quantile.
+fn baseline(windows: &[Window], measured: &Measured<'_>) -> Option<Histogram> {
     let mut old = Histogram::default();
     let (before, beside): (Vec<&Window>, Vec<&Window>) = windows.iter().partition(|window| window.to <= measured.since);
     for window in before {
@@ -254,9 +271,8 @@ fn baseline(share: f64, windows: &[Window], measured: &Measured<'_>) -> Option<f
         }
         old.add(&window.old.durations);
     }
-    let is_enough = old.requests()
-        >= ENOUGH_FOR_A_QUANTILE.min(f64::from(u32::try_from(measured.minimum_requests).unwrap_or(u32::MAX)));
-    old.quantile(share).filter(|_| is_enough).map(crate::sample::Quantiled::estimate)
+    let enough = ENOUGH_FOR_A_QUANTILE.min(f64::from(u32::try_from(measured.minimum_requests).unwrap_or(u32::MAX)));
+    (old.requests() >= enough).then_some(old)
 }
 
 fn quiet(max: f64, windows: &[Window], alpha: f64, measured: &Measured<'_>) -> Tested {
@@ -301,8 +317,15 @@ fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<
         _ if is_common => (Verdict::Inconclusive, Why::ExternalCause),
         // Over it for sure, but not worse for sure than what it is compared with.
         _ if tested.over.is_some() => (Verdict::Inconclusive, Why::CountingUp),
+        _ if tested.unit == Unit::Seconds && tested.kept == f64::NEG_INFINITY => {
+            (Verdict::Inconclusive, Why::NoBucketAbove)
+        }
         _ if new.all <= 0.0 && !is_traffic => (Verdict::NoData, Why::NoRequests),
         _ if !enough && !is_traffic => (Verdict::Inconclusive, Why::TooFewRequests),
+        // It may be over the limit, inside of a bucket that is too wide to tell.
+        _ if value.zip(tested.limit).is_some_and(|(value, limit)| value > limit) => {
+            (Verdict::Inconclusive, Why::TooCloseToSay)
+        }
         _ if tested.kept >= libm::log(SURE) => (Verdict::Passing, Why::WithinLimit),
         // Once the old pods are gone, no more will come.
         _ if is_traffic => (Verdict::Inconclusive, Why::NoBaseline),
@@ -315,7 +338,7 @@ fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<
         limit: tested.limit,
         baseline,
         requests: Some(whole(new.all)),
-        bad: (!is_traffic).then(|| whole(new.bad)),
+        bad: (!is_traffic).then(|| whole(tested.parts.iter().map(|part| bad(part, first, last)).fold(0.0, f64::max))),
         window: span,
         first_bad: (verdict == Verdict::Breached || why == Why::CountingUp)
             .then(|| counted.times.get(began).map(|(from, _)| *from))
@@ -343,11 +366,17 @@ fn decided(tested: &Tested, needed: f64) -> Option<usize> {
     (0..evidence.log_values.len()).filter(|look| evidence.log_values[*look] >= needed).find(|look| {
         let began = evidence.began.get(*look).copied().unwrap_or(0);
         if !matches!(tested.value, Shown::Missing) {
-            return counted.between(began, *look).0.bad >= LEAST_BAD;
+            return tested.parts.iter().any(|part| bad(part, began, *look) >= LEAST_BAD);
         }
         let times = counted.times.get(began).zip(counted.times.get(*look));
         times.is_some_and(|(from, to)| to.1.duration_since(from.0) >= SILENT)
     })
+}
+
+/// Bad requests of the new pods from one look to another, both included.
+fn bad(part: &Part, first: usize, last: usize) -> f64 {
+    let looks = part.looks.get(first..=last.max(first)).unwrap_or_default();
+    looks.iter().flat_map(|look| &look.new).map(|one| one.bad).sum()
 }
 
 /// All that the verdict rests on, as text: the looks up to the one that decided.
