@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::Measured;
+use crate::controls::{Found, Story};
 use crate::grid::Cell;
 use crate::lag::{self, Lag};
 use crate::table::{Outcome, bounds};
@@ -25,6 +26,7 @@ pub(crate) fn check(
     lags: &[Lag],
     without_fault: &[Measured],
     with_fault: &[Measured],
+    without_old_pods: &[Found],
 ) -> Vec<Goal> {
     let mut goals: Vec<Goal> = replays.iter().filter_map(|outcomes| replayed(outcomes)).collect();
     goals.extend(own(recorded));
@@ -34,7 +36,20 @@ pub(crate) fn check(
     {
         goals.extend(power(with_fault, ratio, rps, least, most_polls));
     }
+    goals.extend(held_back(without_old_pods));
     goals
+}
+
+/// A control that serves as much as its target holds the rollbacks of an outage back.
+#[allow(clippy::cast_precision_loss, reason = "hundreds of runs")]
+fn held_back(found: &[Found]) -> Option<Goal> {
+    let is_it = |one: &&Found| one.cell.story == Story::Outage && one.cell.control == Some(one.cell.rps);
+    let worst = found.iter().filter(is_it).max_by_key(|one| one.rolled_back)?;
+    Some(Goal {
+        goal: "an outage without old pods, and a control as busy as the target: at most 1 % rolled back".to_owned(),
+        found: format!("{} of {} in the worst cell", worst.rolled_back, worst.runs),
+        reached: worst.rolled_back as f64 <= 0.01 * worst.runs as f64,
+    })
 }
 
 fn replayed(outcomes: &[Outcome]) -> Option<Goal> {

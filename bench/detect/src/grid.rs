@@ -11,12 +11,12 @@ use crate::product;
 use crate::rivals::{Poll, Rule};
 
 /// Polls of a rollout, and of the time before it.
-const POLLS: usize = 30;
+pub(crate) const POLLS: usize = 30;
 const BEFORE: usize = 72;
 const COARSE: f64 = 10.0;
 
 /// Seconds between two polls.
-const STEP: f64 = 30.0;
+pub(crate) const STEP: f64 = 30.0;
 
 /// Pods of each revision: half of all are new.
 const PODS: usize = 3;
@@ -83,7 +83,7 @@ struct Rollout {
 
 /// A count with the mean `mean` that scatters `scatter` times as much as a Poisson one: a Poisson count whose mean is drawn
 /// from a gamma distribution.
-fn count(mean: f64, scatter: f64, rng: &mut ChaCha8Rng) -> f64 {
+pub(crate) fn count(mean: f64, scatter: f64, rng: &mut ChaCha8Rng) -> f64 {
     if mean <= 0.0 {
         return 0.0;
     }

@@ -1,6 +1,7 @@
 //! `make bench-detect`: the table of what is caught, what is rolled back wrongly, and how soon.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what it is for")]
 
+mod controls;
 mod goals;
 mod grid;
 mod lag;
@@ -38,6 +39,9 @@ struct Arguments {
     /// Simulated rollouts per cell with a fault.
     #[arg(long, default_value_t = 1_000)]
     fault_runs: usize,
+    /// Simulated rollouts per cell without old pods.
+    #[arg(long, default_value_t = 1_000)]
+    control_runs: usize,
     /// Seed of the simulation.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -56,6 +60,7 @@ struct Results {
     lags: Vec<lag::Lag>,
     without_fault: Vec<Measured>,
     with_fault: Vec<Measured>,
+    without_old_pods: Vec<controls::Found>,
     goals: Vec<goals::Goal>,
 }
 
@@ -102,13 +107,19 @@ fn main() -> Result<()> {
     let with_fault = simulate("with a fault", &grid::faults(), arguments.fault_runs, arguments.seed + 1);
     println!("\nsimulated rollouts: acted on (median and nine tenths of the delay, in polls after the fault)");
     table::print_cells(&without_fault, &with_fault);
+    let cells = (0u64..).zip(controls::cells());
+    let without_old_pods: Vec<controls::Found> =
+        cells.map(|(index, cell)| cell.run(index, arguments.control_runs, arguments.seed + 2)).collect();
+    println!("\nsimulated rollouts without old pods: rolled back, with and without a control");
+    table::print_controls(&without_old_pods);
     let outcomes: Vec<&[Outcome]> = replays.iter().map(|replay| replay.outcomes.as_slice()).collect();
-    let goals = goals::check(&outcomes, &recorded.outcomes, &lags, &without_fault, &with_fault);
+    let goals = goals::check(&outcomes, &recorded.outcomes, &lags, &without_fault, &with_fault, &without_old_pods);
     println!("\ngoals");
     for goal in &goals {
         println!("  {} {}: {}", if goal.reached { "reached" } else { "MISSED " }, goal.goal, goal.found);
     }
-    let results = Results { seed: arguments.seed, replays, recorded, lags, without_fault, with_fault, goals };
+    let results =
+        Results { seed: arguments.seed, replays, recorded, lags, without_fault, with_fault, without_old_pods, goals };
     if let Some(folder) = arguments.json.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     }

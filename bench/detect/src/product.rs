@@ -52,6 +52,7 @@ pub(crate) fn policy() -> Policy {
         on_no_data: OnNoData::Hold,
         on_inconclusive: OnInconclusive::Accept,
         checks: RULES.map(check).to_vec(),
+        controls: Vec::new(),
         in_front: false,
         rollback: RollbackRules {
             deadline: SignedDuration::from_mins(10),

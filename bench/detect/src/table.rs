@@ -1,6 +1,7 @@
 //! What a rule achieved, and how it is shown.
 
 use crate::Measured;
+use crate::controls::Found;
 use crate::grid::{Acted, Disturbance};
 use crate::lag::Lag;
 use crate::recorded::Scenario;
@@ -166,6 +167,16 @@ pub(crate) fn print_cells(without_fault: &[Measured], with_fault: &[Measured]) {
         let onset = if cell.onset == 0 { "" } else { ", late" };
         let name = format!("x{} at {}/s, scatter {}{onset}", cell.ratio, cell.rps, cell.scatter);
         println!("  {name:44} {}", acted.iter().map(|one| format!("{:28}", percent(one))).collect::<String>());
+    }
+}
+
+/// Prints what became of rollouts without old pods.
+pub(crate) fn print_controls(found: &[Found]) {
+    for Found { cell, runs, rolled_back, median } in found {
+        let control = cell.control.map_or_else(|| "no control".to_owned(), |rps| format!("a control at {rps}/s"));
+        let name = format!("{:?} at {}/s, {control}", cell.story, cell.rps);
+        let median = median.map_or_else(|| "-".to_owned(), |median| median.to_string());
+        println!("  {name:44} {:32} {median:>3}", share(*rolled_back, *runs));
     }
 }
 

@@ -70,6 +70,30 @@ fn what_a_proxy_counts_by_service_is_judged_without_pods() {
 }
 
 #[test]
+fn controls_are_other_deployments_whose_pods_are_counted() {
+    let deployment = |name: &str| json!({"kind": "Deployment", "name": name});
+    let two = json!({"controls": [deployment("payments"), deployment("search")]});
+    assert_eq!(convert::policy(&spec(&two)).unwrap().controls, ["payments", "search"]);
+    let of_another_kind =
+        json!({"targetRef": {"kind": "StatefulSet", "name": "payments"}, "controls": [deployment("payments")]});
+    assert_eq!(convert::policy(&spec(&of_another_kind)).unwrap().controls, ["payments"]);
+    for (change, words) in [
+        (json!({"controls": [deployment("checkout")]}), "spec.controls must not name the target"),
+        (
+            json!({"controls": [deployment("a"), deployment("a")]}),
+            "spec.controls must be unique, but \"a\" is named twice",
+        ),
+        (
+            json!({"controls": [deployment("a")], "metrics": {"preset": "Traefik"}}),
+            "spec.controls must not be set with a preset that counts by Service",
+        ),
+    ] {
+        let said = convert::policy(&spec(&change)).expect_err(&change.to_string()).to_string();
+        assert!(said.starts_with(words), "{change}: {said:?} does not begin with {words:?}");
+    }
+}
+
+#[test]
 fn a_window_is_in_utc_unless_it_names_a_zone() {
     let windows = convert::policy(&spec(&json!({"windows": [
         {"kind": "Allow", "schedule": "0 9 * * MON-FRI", "duration": "8h"},

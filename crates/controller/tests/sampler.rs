@@ -73,6 +73,20 @@ impl Bed {
         Self { sampler: Sampler::new(vec![source], None), asked, targets }
     }
 
+    /// Another target of its namespace as its control, by the names of its pods alone.
+    fn control(target: usize, other: usize) -> Wanted {
+        let of_target = Self::wanted(target);
+        let revision = format!("{}/control/t{other}", of_target.key.revision);
+        Wanted {
+            key: WatchKey { revision, ..of_target.key.clone() },
+            target: format!("t{other}"),
+            all_pods: Some(format!("(t{other}-abc)-[a-z0-9]{{5}}")),
+            new_sets: Vec::new(),
+            past: false,
+            ..of_target
+        }
+    }
+
     fn wanted(target: usize) -> Wanted {
         let key = WatchKey { watcher: format!("p{target}"), revision: "v2".into(), since: at(1000) };
         Wanted {
@@ -133,6 +147,29 @@ async fn the_number_of_queries_does_not_depend_on_the_number_of_targets() {
         }
         let (_, queries) = bed.look(1056).await;
         assert_eq!(queries, 0, "nothing is due before the next instant");
+    }
+}
+
+#[tokio::test]
+async fn controls_are_asked_for_by_the_queries_of_their_target_from_the_first_look_on() {
+    let bed = Bed::start(6, 6).await;
+    let look = async |others: &[usize], second: i64| {
+        let before = bed.asked.lock().unwrap().len();
+        let controls: Vec<Wanted> = others.iter().map(|other| Bed::control(1, *other)).collect();
+        for control in &controls {
+            bed.sampler.expect(control, at(second));
+        }
+        let mut pods = got(&bed.sampler.sample(&Bed::wanted(1), at(second)).await).0;
+        for control in &controls {
+            pods.extend(got(&bed.sampler.sample(control, at(second)).await).0);
+        }
+        (bed.asked.lock().unwrap().len() - before, pods)
+    };
+    let (alone, _) = look(&[], 1005).await;
+    bed.sampler.forget("p1", "", &[]);
+    for (second, queries) in [(1005, alone), (1025, 3), (1055, 3)] {
+        let each_its_own = ["t1-abc-abcde", "t3-abc-abcde", "t5-abc-abcde"].map(str::to_owned).to_vec();
+        assert_eq!(look(&[3, 5], second).await, (queries, each_its_own), "at {second}");
     }
 }
 

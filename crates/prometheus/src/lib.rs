@@ -40,8 +40,8 @@ pub use own_query::{
     PLACEHOLDERS, QueryTextError, Values, Windowed, in_window, render, to_points, validate, validate_in_window,
 };
 pub use query::{
-    latency_query, names_pattern, native_latency_query, native_requests_query, ordinals_pattern, owner_of_pod,
-    pods_pattern, requests_query, scraped_query,
+    deployment_pattern, latency_query, names_pattern, native_latency_query, native_requests_query, ordinals_pattern,
+    owner_of_pod, pods_pattern, requests_query, scraped_query,
 };
 pub use saturation::{PodGroup, saturated_query};
 pub use secret::SecretError;

@@ -59,6 +59,12 @@ pub fn ordinals_pattern(stateful_set: &str) -> String {
     quoted(&format!("({})-[0-9]+", pattern(stateful_set)))
 }
 
+/// As [`pods_pattern`], of all pods of a Deployment, whatever its ReplicaSets are called: the hash in their names is a number
+/// of 32 bits, of whose ten digits or fewer each is one of 27 letters (`k8s.io/apimachinery` `rand.SafeEncodeString`).
+pub fn deployment_pattern(deployment: &str) -> String {
+    quoted(&format!("({})-[bcdfghjklmnpqrstvwxz2456789]{{6,10}}-[a-z0-9]{{{RANDOM}}}", pattern(deployment)))
+}
+
 /// As [`pods_pattern`], of the pods with these very names. Without names it matches none.
 pub fn names_pattern(pods: &[String]) -> String {
     if pods.is_empty() {
@@ -190,7 +196,7 @@ mod tests {
         for preset in Preset::ALL {
             let sets = [names(&[]), names(&["a.b-7d9f"]), names(&[&"x".repeat(60), "web-1"])];
             let patterns = sets.iter().flat_map(|sets| [pods_pattern(sets), names_pattern(sets)]);
-            for pods in patterns.chain([ordinals_pattern("a.b")]) {
+            for pods in patterns.chain([ordinals_pattern("a.b"), deployment_pattern("a.b")]) {
                 let names = preset.names();
                 assert!(promql_parser::parser::parse(&scraped_query(&names, "shop", &pods)).is_ok());
                 let classic = [requests_query(&names, "shop", &pods), latency_query(&names, "shop", &pods)];
@@ -238,6 +244,18 @@ mod tests {
         assert!(is_match(&ordinals_pattern("web"), "web-12") && !is_match(&ordinals_pattern("web"), "web-abcde"));
         let two = names_pattern(&names(&["web-0", "web-1"]));
         assert!(is_match(&two, "web-1") && !is_match(&two, "web-10") && !is_match(&names_pattern(&[]), ""));
+    }
+
+    #[test]
+    fn all_pods_of_a_deployment_are_matched_and_none_of_its_namesakes() {
+        let pattern = regex::Regex::new(&format!("^(?:{})$", deployment_pattern("web"))).unwrap();
+        for pod in ["web-7d9f8c6b5b-abcde", "web-5c4b6d-x2z4b"] {
+            assert!(pattern.is_match(pod), "{pod}");
+        }
+        // A DaemonSet web-metrics, a Deployment web-db, a StatefulSet web.
+        for pod in ["web-metrics-abcde", "web-db-7d9f8c6b5b-abcde", "web-0", "web-7d9f8c6b5b-abcdef"] {
+            assert!(!pattern.is_match(pod), "{pod}");
+        }
     }
 
     #[test]

@@ -45,6 +45,9 @@ checks:
     windows: [{short: 5m, long: 1h4m, factor: "14"}]
 - {name: orders, query: {promql: "sum(rate(orders_total[1m]))", min: "80%", of: Baseline, floor: "0.5"}}
 - {name: queue, query: {promql: "max(queue_length)", min: "-1.5", max: "10"}}
+controls:
+- {kind: Deployment, name: payments}
+- {kind: Deployment, name: a-name-of-46-characters-that-is-long-enough-ab}
 rollback:
   deadline: 5m
   helm: {job: helm}
@@ -61,7 +64,7 @@ windows:
 }
 
 /// A spec, and what the refusal must name: the field, and what to write instead.
-const REFUSED: [(&str, &[&str]); 59] = [
+const REFUSED: [(&str, &[&str]); 63] = [
     (
         "targetRef: {kind: Deployment, name: a}\nanalysis: {failures: 3}",
         &["spec.analysis", "must set failures only with method: Consecutive"],
@@ -143,6 +146,22 @@ const REFUSED: [(&str, &[&str]); 59] = [
     ("targetRef: {kind: Deployment, name: Check_Out}", &["spec.targetRef.name", "should match"]),
     ("targetRef: {kind: Deployment}", &["spec.targetRef.name", "Required value"]),
     ("selector: {}", &["spec.selector", "must name at least one label"]),
+    (
+        "targetRef: {kind: Deployment, name: a}\ncontrols: [{kind: Deployment, name: b}, {kind: Deployment, name: a}]",
+        &["must not name the target in controls"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\ncontrols: [{kind: StatefulSet, name: b}]",
+        &["spec.controls[0].kind", "\"Deployment\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\ncontrols: [{kind: Deployment, name: b}, {kind: Deployment, name: b}]",
+        &["spec.controls[1]", "Duplicate value"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\ncontrols: [{kind: Deployment, name: a1}, {kind: Deployment, name: a2}, {kind: Deployment, name: a3}, {kind: Deployment, name: a4}, {kind: Deployment, name: a5}]",
+        &["spec.controls", "at most 4"],
+    ),
     (
         "selector: {matchExpressions: [{key: app, operator: In}]}",
         &["spec.selector.matchExpressions[0]", "must have values with the operators In and NotIn"],

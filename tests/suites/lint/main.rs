@@ -180,6 +180,13 @@ fn is_told(metrics: &Metrics) {
         (query("sum(up{pod=~\"{{ pods }}\"}) * 0 / 0"), ("warning", "NotANumber"), "asked as"),
         (query("sum without (code) (up{pod=~\"{{ pods }}\"})"), ("error", "ManySeries"), "put sum(), avg() or max()"),
         (
+            metrics.one(
+                "  controls: [{kind: Deployment, name: payments}]\n  checks: [{name: errors, errorRate: {max: \"5%\"}}]\n",
+            ),
+            ("warning", "ControlWithoutData"),
+            "spec.controls[0]: payments has no http_requests_total (the query returned no data), so nothing is held back",
+        ),
+        (
             metrics.one("  metrics: {preset: Istio}\n  checks: [{name: errors, errorRate: {max: \"5%\"}}]\n"),
             ("error", "NoSeries"),
             "there is no series istio_requests_total; choose the preset",

@@ -9,8 +9,8 @@ use snapback_core::policy::{
 
 use super::{InvalidSpec, check, duration, probes, windows};
 use crate::v1alpha1::{
-    AnalysisSpec, ConfigModeName, MethodName, ModeName, OnInconclusiveName, OnNoDataName, PresetName,
-    RollbackPolicySpec, SoakSpec, SpeedName,
+    AnalysisSpec, ConfigModeName, ControlRef, MethodName, ModeName, OnInconclusiveName, OnNoDataName, PresetName,
+    RollbackPolicySpec, SoakSpec, SpeedName, TargetKind,
 };
 
 /// Names of the checks that a policy without any has.
@@ -68,6 +68,7 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
             None | Some(OnInconclusiveName::Accept) => OnInconclusive::Accept,
             Some(OnInconclusiveName::Hold) => OnInconclusive::Hold,
         },
+        controls: controls(spec, in_front)?,
         checks: checks(spec, soak.duration, in_front)?,
         in_front,
         rollback: RollbackRules {
@@ -173,6 +174,27 @@ fn in_front(spec: &RollbackPolicySpec) -> Result<bool, InvalidSpec> {
         }
     }
     Ok(in_front)
+}
+
+fn controls(spec: &RollbackPolicySpec, in_front: bool) -> Result<Vec<String>, InvalidSpec> {
+    const CONTROLS: &str = "spec.controls";
+    let mut names: Vec<String> = Vec::with_capacity(spec.controls.len());
+    let target = spec.target_ref.as_ref().filter(|target| target.kind == TargetKind::Deployment);
+    if in_front && !spec.controls.is_empty() {
+        let problem = "must not be set with a preset that counts by Service: only pods tell whether a control was released itself";
+        return Err(InvalidSpec::new(CONTROLS, problem));
+    }
+    for ControlRef { kind: _, name } in &spec.controls {
+        if target.is_some_and(|target| target.name == *name) {
+            let problem = "must not name the target: what is judged cannot say whether it is to blame";
+            return Err(InvalidSpec::new(CONTROLS, problem));
+        }
+        if names.contains(name) {
+            return Err(InvalidSpec::new(CONTROLS, format!("must be unique, but {name:?} is named twice")));
+        }
+        names.push(name.clone());
+    }
+    Ok(names)
 }
 
 fn checks(spec: &RollbackPolicySpec, soak: SignedDuration, in_front: bool) -> Result<Vec<Check>, InvalidSpec> {

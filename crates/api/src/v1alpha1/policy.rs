@@ -38,6 +38,7 @@ use super::windows::WindowSpec;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.targetRef) != has(self.selector)").message("must set exactly one of targetRef and selector"))]
+#[x_kube(validation = Rule::new("!has(self.controls) || !has(self.targetRef) || self.targetRef.kind != 'Deployment' || !self.controls.exists(control, control.name == self.targetRef.name)").message("must not name the target in controls: what is judged cannot say whether it is to blame"))]
 pub struct RollbackPolicySpec {
     /// The one workload that is watched, in the policy's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +76,13 @@ pub struct RollbackPolicySpec {
     /// Hold. Default: Accept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_inconclusive: Option<OnInconclusiveName>,
+    /// Deployments that need the same things as the target (a database, a queue, the network) and do not call it. Once the
+    /// old pods are gone, a breach of an error rate or latency is no breach while one of them, which was not released, has got
+    /// worse as well. What calls the target must not be named: it goes bad with a bad release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["kind".into(), "name".into()]))]
+    pub controls: Vec<ControlRef>,
     /// The rules. Absent: the defaults. Given: these and no others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
@@ -98,6 +106,23 @@ pub struct TargetRef {
     /// Its name.
     #[schemars(length(min = 1, max = 253), extend("pattern" = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
+}
+
+/// A control, in the policy's own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ControlRef {
+    /// Its kind.
+    pub kind: ControlKind,
+    /// Its name: with at most 46 characters, since the names of its pods must tell which ReplicaSet they are of.
+    #[schemars(length(min = 1, max = 46), extend("pattern" = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// Kinds of workloads that can be controls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ControlKind {
+    /// apps/v1 Deployment.
+    Deployment,
 }
 
 /// Kinds of workloads that can be rolled back.

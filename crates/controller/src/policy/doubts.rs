@@ -2,12 +2,16 @@
 
 use snapback_api::v1alpha1::TargetStatus;
 use snapback_core::checks::{Unit, Why, format_value};
-use snapback_core::policy::{Check, Policy, Rule};
+use snapback_core::policy::{Check, Rule};
 use snapback_prometheus::lint::{self, Finding};
 
-/// What the text of the checks tells, and what the targets' histograms told; the surest first.
-pub(super) fn doubts(policy: &Policy, targets: &[TargetStatus]) -> Vec<Finding> {
+use super::guard::Guarded;
+
+/// What the text of the checks tells, what the targets' histograms told, and which controls there are not; the surest first.
+pub(super) fn doubts(guarded: &Guarded, targets: &[TargetStatus]) -> Vec<Finding> {
+    let policy = &guarded.policy;
     let mut found = lint::policy(policy);
+    found.extend(guarded.absent_controls.iter().map(|(field, name)| lint::control_not_found(field, name)));
     for (index, check) in policy.checks.iter().enumerate() {
         found.extend(targets.iter().find_map(|target| bucket_missing(index, check, target)));
     }

@@ -28,6 +28,8 @@ pub(super) struct Guarded {
     pub(super) overridden: BTreeMap<String, String>,
     /// The target that is named and does not exist.
     pub(super) absent: Option<String>,
+    /// The controls that are named and do not exist, with their fields.
+    pub(super) absent_controls: Vec<(String, String)>,
     /// What the metadata watch shows of each target.
     pub(super) seen: BTreeMap<String, Seen>,
     /// What was undone in its namespace.
@@ -58,9 +60,17 @@ pub(super) fn guard(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Guar
     }
     let absent = policy.spec.target_ref.as_ref().map(|target| target.name.clone());
     let absent = absent.filter(|name| !seen.contains_key(name));
+    let absent_controls = absent_controls(policy, &validated, ctx);
     let seen = seen.into_iter().map(|(name, (seen, _))| (name, seen)).collect();
     let records = Records::of(&ctx.shared, policy.metadata.namespace.as_deref().unwrap_or_default());
-    Ok(Guarded { policy: validated, kind, names, targets, overridden, absent, seen, records })
+    Ok(Guarded { policy: validated, kind, names, targets, overridden, absent, absent_controls, seen, records })
+}
+
+fn absent_controls(policy: &RollbackPolicy, validated: &Policy, ctx: &PolicyContext) -> Vec<(String, String)> {
+    let deployments = ctx.shared.workloads.of(Kind::Deployment, policy.metadata.namespace.as_deref());
+    let is_there = |name: &String| deployments.iter().any(|one| one.name.as_ref() == Some(name));
+    let controls = validated.controls.iter().enumerate().filter(|(_, name)| !is_there(name));
+    controls.map(|(index, name)| (format!("spec.controls[{index}]"), name.clone())).collect()
 }
 
 /// Reads the spec as the schema cannot: relations between fields, names of sources, PromQL.

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use snapback_api::v1alpha1::RollbackPolicy;
-use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate_all};
+use snapback_core::checks::{CheckResult, Control, Measured, Verdict, Why, evaluate_beside};
 use snapback_core::policy::{Policy, Rule, Severity};
 use snapback_core::watch::{RevisionRef, Target};
 use snapback_core::workload::{Kind, Workload};
 use snapback_prometheus::{ordinals_pattern, pods_pattern};
 
+use super::controls;
 use super::guard::Guarded;
 use super::judge::Look;
 use super::saturation;
@@ -31,14 +32,20 @@ pub(super) async fn measure(
         .filter(|rollout| state.rollback.is_none() && !guarded.policy.suspend && rollout.returned.is_none());
     let Some(rollout) = judged else {
         shared.pod_watches.stop(&look.namespace(), &policy.name_any(), name);
-        shared.sampler.forget(&policy.uid().unwrap_or_default(), state.uid.as_str(), None);
+        shared.sampler.forget(&policy.uid().unwrap_or_default(), state.uid.as_str(), &[]);
         return (Vec::new(), BTreeMap::new());
     };
     shared.pod_watches.start(&look.namespace(), &policy.name_any(), name, &live.selector);
     let wanted = wanted(policy, guarded, name, state, live, rollout.started);
-    shared.sampler.forget(&wanted.key.watcher, state.uid.as_str(), Some(&wanted.key));
+    let beside = controls::wanted(&guarded.policy, &live.workload, &wanted);
+    let current: Vec<&WatchKey> = std::iter::once(&wanted).chain(&beside).map(|wanted| &wanted.key).collect();
+    shared.sampler.forget(&wanted.key.watcher, state.uid.as_str(), &current);
+    for control in &beside {
+        shared.sampler.expect(control, now);
+    }
     let mut samples = shared.sampler.sample(&wanted, now).await;
-    let results = results(&guarded.policy, state, &live.workload, &samples);
+    let controls = controls::sample(&shared.sampler, &beside, now).await;
+    let results = results(&guarded.policy, state, &live.workload, &samples, &controls);
     for check in &guarded.policy.checks {
         let parts = parts(&samples.asked, &check.name);
         samples.asked.extend(parts.map(|parts| (check.name.clone(), parts)));
@@ -132,7 +139,13 @@ pub(crate) fn sets(workload: &Workload, known_good: Option<&RevisionRef>) -> (Ve
     (new.into_iter().collect(), old.into_iter().collect())
 }
 
-fn results(policy: &Policy, state: &Target, workload: &Workload, samples: &Samples) -> Vec<CheckResult> {
+fn results(
+    policy: &Policy,
+    state: &Target,
+    workload: &Workload,
+    samples: &Samples,
+    controls: &[Control],
+) -> Vec<CheckResult> {
     let Some(rollout) = &state.rollout else { return Vec::new() };
     let measured = Measured {
         revision: &state.current.fingerprint,
@@ -147,5 +160,5 @@ fn results(policy: &Policy, state: &Target, workload: &Workload, samples: &Sampl
         queries: &samples.queries,
         minimum_requests: policy.minimum_requests,
     };
-    evaluate_all(&policy.checks, policy.analysis, &measured)
+    evaluate_beside(&policy.checks, policy.analysis, &measured, controls)
 }

@@ -13,6 +13,7 @@
 mod checklist;
 mod commit;
 mod configuration;
+mod controls;
 mod doubts;
 mod freeze;
 mod guard;

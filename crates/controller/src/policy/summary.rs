@@ -142,7 +142,7 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
         all.push(said("ConfigDrifted", true, "Drifted", &message));
     }
 
-    if let Some((reason, message)) = doubts::told(&doubts::doubts(&guarded.policy, &found.targets)) {
+    if let Some((reason, message)) = doubts::told(&doubts::doubts(guarded, &found.targets)) {
         all.push(said("ChecksDoubtful", true, reason, &message));
     }
 

@@ -57,7 +57,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
     let is_over =
         rollback.status.as_ref().and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal());
     if is_over {
-        ctx.sampler.forget(&rollback.uid().unwrap_or_default(), "", None);
+        ctx.sampler.forget(&rollback.uid().unwrap_or_default(), "", &[]);
         if !jobs::outlasts(rollback) {
             return Ok(history::prune(&ctx, rollback).await);
         }

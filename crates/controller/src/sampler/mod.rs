@@ -271,12 +271,17 @@ impl Sampler {
         })
     }
 
+    /// Notes what is about to be sampled, so that whoever asks first asks for it as well.
+    pub fn expect(&self, wanted: &Wanted, now: Timestamp) {
+        let known = || Kept::new(wanted, now);
+        lock(&self.kept).entry(wanted.key.clone()).or_insert_with(known).want(wanted, now);
+    }
+
     /// Everything that is known at `now`, after asking for what is due.
     ///
     /// What one watch is due, the others of its group are mostly due as well: one query asks for all of them.
     pub async fn sample(&self, wanted: &Wanted, now: Timestamp) -> Samples {
-        let known = || Kept::new(wanted, now);
-        lock(&self.kept).entry(wanted.key.clone()).or_insert_with(known).want(wanted, now);
+        self.expect(wanted, now);
         let source = self.source(wanted.source.as_deref());
         for counter in [Counter::Requests, Counter::Latencies, Counter::Scraped] {
             match wanted.names.names().front {
@@ -333,10 +338,10 @@ impl Sampler {
         }
     }
 
-    /// Forgets the watches of `watcher` other than `current`.
-    pub fn forget(&self, watcher: &str, revision_prefix: &str, current: Option<&WatchKey>) {
+    /// Forgets the watches of `watcher` other than the `current` ones.
+    pub fn forget(&self, watcher: &str, revision_prefix: &str, current: &[&WatchKey]) {
         lock(&self.kept).retain(|key, _| {
-            key.watcher != watcher || !key.revision.starts_with(revision_prefix) || Some(key) == current
+            key.watcher != watcher || !key.revision.starts_with(revision_prefix) || current.contains(&key)
         });
     }
 }

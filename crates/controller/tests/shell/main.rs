@@ -5,6 +5,7 @@
 mod burn_rate;
 mod by_hand;
 mod configuration;
+mod controls;
 mod crashes;
 mod doubts;
 mod faults;

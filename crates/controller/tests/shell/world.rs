@@ -98,9 +98,19 @@ impl World {
     /// Virtual time goes on by itself only while no thread of the runtime's is busy: one is from now on, and [`Self::pass`]
     /// moves the clock.
     pub(crate) async fn ask_at(&mut self, answer: crate::source::Answer) {
+        self.count_at(crate::source::alone(answer)).await;
+    }
+
+    /// The same with several series.
+    pub(crate) async fn count_at(&mut self, answer: crate::source::Series) {
         let (busy, until) = std::sync::mpsc::channel();
         tokio::task::spawn_blocking(move || until.recv());
         self.source = Some((crate::source::serve(answer).await, busy));
+    }
+
+    /// The time that it is.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     /// A little time passes.

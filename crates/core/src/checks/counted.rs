@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::lives::lives;
-use super::{Measured, side_of};
+use super::{After, Measured, side_of};
 use crate::analysis::sequential::{Against, Look, Plan, Tally, among_pods, over_time, spare};
 use crate::sample::{Answer, Increase, PodSeries, Side, Window, windows};
 use crate::workload::Kind;
@@ -54,6 +54,17 @@ pub(super) fn windows_of(answer: &Answer<Vec<PodSeries>>, measured: &Measured<'_
     let lives = lives(series, measured.since);
     let is_old = |pod: &str, at: Timestamp| lives.get(pod).is_some_and(|until| at <= *until);
     Ok(windows(series, |pod, at| side_of(measured, pod, at).or_else(|| is_old(pod, at).then_some(Side::Old))))
+}
+
+/// The same without those since the rollout that begin too early.
+pub(super) fn windows_after(
+    answer: &Answer<Vec<PodSeries>>,
+    measured: &Measured<'_>,
+    after: After,
+) -> Answer<Vec<Window>> {
+    let mut windows = windows_of(answer, measured)?;
+    windows.retain(|window| window.to <= measured.since || after.is_none_or(|after| window.from >= after));
+    Ok(windows)
 }
 
 /// The looks since the rollout began, oldest first.

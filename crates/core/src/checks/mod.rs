@@ -4,6 +4,7 @@
 //! data is a verdict here, never an error and never a breach.
 
 mod burn_rate;
+mod controls;
 mod counted;
 mod crash_rate;
 mod error_rate;
@@ -18,6 +19,7 @@ mod span;
 mod traffic;
 
 pub use burn_rate::key as burn_rate_key;
+pub use controls::Control;
 pub(crate) use crash_rate::Failing;
 pub use result::{CheckResult, Odds, Unit, Verdict, Why, format_value};
 pub use saturation::key as saturation_key;
@@ -65,23 +67,52 @@ pub struct Measured<'a> {
 
 /// Judges all checks of a policy.
 pub fn evaluate_all(checks: &[Check], analysis: Analysis, measured: &Measured<'_>) -> Vec<CheckResult> {
-    match analysis {
-        Analysis::Consecutive { failures } => checks.iter().map(|check| evaluate(check, failures, measured)).collect(),
-        Analysis::Sequential { false_alarms } => sequential::evaluate(checks, false_alarms, measured),
+    evaluate_beside(checks, analysis, measured, &[])
+}
+
+/// The same beside controls. They can only hold a breach back, never cause one.
+///
+/// While a control has got worse too, nothing that was counted in that time is held against the release. When that is over
+/// the check is judged by what is counted from then on.
+pub fn evaluate_beside(
+    checks: &[Check],
+    analysis: Analysis,
+    measured: &Measured<'_>,
+    controls: &[Control],
+) -> Vec<CheckResult> {
+    let mut after: Vec<After> = vec![None; checks.len()];
+    loop {
+        let mut results = match analysis {
+            Analysis::Consecutive { failures } => {
+                let by_run = |(check, after): (&Check, &After)| evaluate_after(check, failures, measured, *after);
+                checks.iter().zip(&after).map(by_run).collect()
+            }
+            Analysis::Sequential { false_alarms } => sequential::evaluate(checks, false_alarms, measured, &after),
+        };
+        if !controls::ask(checks, measured, controls, &mut results, &mut after) {
+            return results;
+        }
     }
 }
 
+/// What was counted in windows that begin before is left out, of the time since the rollout began.
+type After = Option<Timestamp>;
+
 /// Judges one check by the number of bad windows in a row.
 pub fn evaluate(check: &Check, failures: u32, measured: &Measured<'_>) -> CheckResult {
+    evaluate_after(check, failures, measured, None)
+}
+
+fn evaluate_after(check: &Check, failures: u32, measured: &Measured<'_>, after: After) -> CheckResult {
     match &check.rule {
         Rule::CrashRate { max } => crash_rate::evaluate(check, *max, measured),
         Rule::ErrorRate { max, max_ratio, floor } => {
             let limits = error_rate::Limits { max: *max, max_ratio: *max_ratio, floor: *floor };
-            let readings = spans(measured.requests, measured).map(|spans| error_rate::readings(limits, &spans));
+            let readings = spans(measured.requests, measured, after).map(|spans| error_rate::readings(limits, &spans));
             result::from_readings(check, Unit::Share, failures, measured, readings)
         }
         Rule::Latency { quantile, max, max_ratio } => {
-            let spans = spans(measured.latencies, measured);
+            let spans = spans(measured.latencies, measured, after);
             let readings = spans.map(|spans| latency::readings(*quantile, *max, *max_ratio, &spans));
             result::from_readings(check, Unit::Seconds, failures, measured, readings)
         }
@@ -111,8 +142,8 @@ pub(crate) struct Readings {
     pub(crate) open_requests: Option<u64>,
 }
 
-fn spans(answer: &Answer<Vec<PodSeries>>, measured: &Measured<'_>) -> Answer<span::Spans> {
-    let windows = counted::windows_of(answer, measured)?;
+fn spans(answer: &Answer<Vec<PodSeries>>, measured: &Measured<'_>, after: After) -> Answer<span::Spans> {
+    let windows = counted::windows_after(answer, measured, after)?;
     Ok(span::close(&windows, measured.since, measured.minimum_requests))
 }
 

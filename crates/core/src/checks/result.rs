@@ -286,6 +286,21 @@ fn describe(result: &CheckResult, failures: u32, minimum: u64) -> String {
 }
 
 impl CheckResult {
+    /// No breach: something that was not released has got worse at the same time. `value` is what it came to, `before` what
+    /// it was before the rollout.
+    pub(super) fn hold(&mut self, control: &str, value: Option<f64>, before: Option<f64>) {
+        (self.verdict, self.why) = (Verdict::Inconclusive, Why::WithinLimit);
+        let shown = |value: Option<f64>, when: &str| Some(format!("{}{when}", format_value(self.unit, value?)));
+        let values: Vec<String> = [shown(value, ""), shown(before, " before")].into_iter().flatten().collect();
+        let values = if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
+        self.message = format!(
+            "{}, but {control}, which was not released, has got worse at the same time{values}: not caused by this release",
+            self.tell(0, "")
+        );
+        self.why = Why::ExternalCause;
+        (self.first_bad, self.record) = (None, String::new());
+    }
+
     /// The sentence of a check whose counts were tested. `beside` is where the baseline comes from.
     pub(super) fn tell(&self, minimum: u64, beside: &str) -> String {
         let counted = match (self.bad, self.requests) {

@@ -2,10 +2,12 @@
 
 use jiff::SignedDuration;
 
-use super::counted::{self, Counted, windows_of};
+use super::counted::{self, Counted, windows_after};
 use super::error_rate::whole;
 use super::result::{Odds, blank};
-use super::{CheckResult, Measured, Unit, Verdict, Why, crash_rate, evaluate as by_run, multiple, saturation, traffic};
+use super::{
+    After, CheckResult, Measured, Unit, Verdict, Why, crash_rate, evaluate as by_run, multiple, saturation, traffic,
+};
 use crate::analysis::sequential::{
     Against, Evidence, Limits, Look, Part, PartRule, Plan, Recorded, Tally, evidence, keeps_limit, keeps_ratio,
     keeps_share, needed, regression, together,
@@ -14,7 +16,7 @@ use crate::policy::{Check, Rule, Severity};
 use crate::sample::{Answer, Histogram, Increase, Missing, Window};
 
 /// How sure it must be that a limit is kept, and from when on a check is suspicious: 20 to 1.
-const SURE: f64 = 20.0;
+pub(super) const SURE: f64 = 20.0;
 
 /// Bad requests that a breach needs, whatever they prove.
 const LEAST_BAD: f64 = 5.0;
@@ -43,17 +45,29 @@ pub fn weight(rule: &Rule) -> f64 {
 }
 
 /// A check whose counts were tested.
-struct Tested {
+pub(super) struct Tested {
     unit: Unit,
-    counted: Counted,
+    pub(super) counted: Counted,
     parts: Vec<Part>,
-    evidence: Evidence,
+    pub(super) evidence: Evidence,
     /// `ln` of the evidence that every limit is kept.
-    kept: f64,
+    pub(super) kept: f64,
     /// The maximum as a share of bad ones, if the new pods are over it for sure, whoever's fault that is.
     over: Option<f64>,
     limit: Option<f64>,
     value: Shown,
+}
+
+impl Tested {
+    /// What is shown of all looks: the new pods' value, and what it is compared with.
+    pub(super) fn shown(&self) -> (Option<f64>, Option<f64>) {
+        let rate = |tally: Tally| Some(tally.rate()).filter(|_| tally.all > 0.0);
+        match &self.value {
+            Shown::Rate => (rate(self.counted.total().0), rate(self.counted.total().1)),
+            Shown::Quantile(value, baseline) => (*value, *baseline),
+            Shown::Missing => (None, None),
+        }
+    }
 }
 
 /// How the value of a stretch of looks is shown.
@@ -67,8 +81,9 @@ enum Shown {
 }
 
 /// Judges all checks.
-pub(super) fn evaluate(checks: &[Check], alpha: f64, measured: &Measured<'_>) -> Vec<CheckResult> {
-    let tested: Vec<Option<Answer<Tested>>> = checks.iter().map(|check| test(check, alpha, measured)).collect();
+pub(super) fn evaluate(checks: &[Check], alpha: f64, measured: &Measured<'_>, after: &[After]) -> Vec<CheckResult> {
+    let tested: Vec<Option<Answer<Tested>>> =
+        checks.iter().zip(after).map(|(check, after)| test(check, alpha, measured, *after)).collect();
     let share = |check: &Check| {
         let same = checks.iter().filter(|other| other.severity == check.severity);
         let all: f64 = same.map(|other| weight(&other.rule)).sum();
@@ -140,19 +155,25 @@ fn all_together(
     }
 }
 
-fn test(check: &Check, alpha: f64, measured: &Measured<'_>) -> Option<Answer<Tested>> {
-    match &check.rule {
+fn test(check: &Check, alpha: f64, measured: &Measured<'_>, after: After) -> Option<Answer<Tested>> {
+    let windows = match &check.rule {
+        Rule::ErrorRate { .. } | Rule::TrafficDrop { .. } => windows_after(measured.requests, measured, after),
+        Rule::Latency { .. } => windows_after(measured.latencies, measured, after),
+        Rule::CrashRate { .. } | Rule::Saturation { .. } | Rule::BurnRate { .. } | Rule::Query { .. } => return None,
+    };
+    windows.map(|windows| test_windows(&check.rule, &windows, alpha, measured)).transpose()
+}
+
+/// Tests what was counted in some windows; `None` for a rule that counts nothing.
+pub(super) fn test_windows(rule: &Rule, windows: &[Window], alpha: f64, measured: &Measured<'_>) -> Option<Tested> {
+    match rule {
         Rule::ErrorRate { max, max_ratio, floor } => {
-            let limits = Limits { max: *max, ratio: *max_ratio, floor: *floor };
-            Some(windows_of(measured.requests, measured).map(|windows| errors(&limits, &windows, alpha, measured)))
+            Some(errors(&Limits { max: *max, ratio: *max_ratio, floor: *floor }, windows, alpha, measured))
         }
-        Rule::Latency { quantile, max, max_ratio } => Some(
-            windows_of(measured.latencies, measured)
-                .map(|windows| latency(quantile.share(), (*max, *max_ratio), &windows, alpha, measured)),
-        ),
-        Rule::TrafficDrop { max } => {
-            Some(windows_of(measured.requests, measured).map(|windows| quiet(*max, &windows, alpha, measured)))
+        Rule::Latency { quantile, max, max_ratio } => {
+            Some(latency(quantile.share(), (*max, *max_ratio), windows, alpha, measured))
         }
+        Rule::TrafficDrop { max } => Some(quiet(*max, windows, alpha, measured)),
         Rule::CrashRate { .. } | Rule::Saturation { .. } | Rule::BurnRate { .. } | Rule::Query { .. } => None,
     }
 }

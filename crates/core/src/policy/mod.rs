@@ -33,6 +33,8 @@ pub struct Policy {
     pub on_inconclusive: OnInconclusive,
     /// The rules; at least one, names unique.
     pub checks: Vec<Check>,
+    /// Deployments that share dependencies with the targets and do not call them, by name.
+    pub controls: Vec<String>,
     /// Whether requests are counted by a proxy in front of all pods, which cannot tell the new ones from the old.
     pub in_front: bool,
     /// How an undo is carried out.

@@ -38,6 +38,7 @@ pub fn policy() -> Policy {
         minimum_requests: 50,
         on_no_data: OnNoData::Hold,
         on_inconclusive: OnInconclusive::Accept,
+        controls: Vec::new(),
         in_front: false,
         checks: vec![Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) }],
         rollback: RollbackRules {

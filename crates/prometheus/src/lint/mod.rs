@@ -43,6 +43,8 @@ pub enum Code {
     LatencyBucketMissing,
     /// A limit far under the bound that slow requests are counted from.
     LatencyBucketCoarse,
+    /// A control that there is no Deployment of.
+    ControlNotFound,
 }
 
 impl Code {
@@ -58,6 +60,7 @@ impl Code {
             Self::SeveralSeries => "SeveralSeries",
             Self::LatencyBucketMissing => "LatencyBucketMissing",
             Self::LatencyBucketCoarse => "LatencyBucketCoarse",
+            Self::ControlNotFound => "ControlNotFound",
         }
     }
 
@@ -71,7 +74,8 @@ impl Code {
             | Self::CounterAsGauge
             | Self::GaugeAsCounter
             | Self::SeveralSeries
-            | Self::LatencyBucketCoarse => Level::Warning,
+            | Self::LatencyBucketCoarse
+            | Self::ControlNotFound => Level::Warning,
         }
     }
 }
@@ -110,6 +114,12 @@ impl Finding {
     fn new(code: Code, field: &str, problem: String, fix: String) -> Self {
         Self { code, level: code.level(), field: field.to_owned(), problem, fix }
     }
+}
+
+/// The finding of a control that does not exist: nothing is held back by it.
+pub fn control_not_found(field: &str, name: &str) -> Finding {
+    let problem = format!("there is no Deployment {name:?} in this namespace, so nothing is known by it");
+    Finding::new(Code::ControlNotFound, field, problem, "correct its name, or leave it out".to_owned())
 }
 
 /// A finding whose field is still to be named: the rules know a query, not where it stands.

@@ -14,8 +14,8 @@ use snapback_core::duration;
 use snapback_core::policy::{Analysis, BurnWindows, Rule};
 use snapback_core::sample::{Answer, Counts, Missing, PodSeries};
 use snapback_prometheus::{
-    AuthConfig, Series, Source, SourceConfig, Values, in_window, latencies, latency_query, lint, names_pattern,
-    ordinals_pattern, pods_pattern, render, requests, requests_query, to_points,
+    AuthConfig, Series, Source, SourceConfig, Values, deployment_pattern, in_window, latencies, latency_query, lint,
+    names_pattern, ordinals_pattern, pods_pattern, render, requests, requests_query, to_points,
 };
 
 use super::offline::{Understood, queries};
@@ -23,6 +23,9 @@ use super::{DATA, Lint, Said, WARNING};
 
 /// Most pods that are named.
 const MOST_NAMED: usize = 10;
+
+/// A control that says nothing.
+const CONTROL_WITHOUT_DATA: &str = "ControlWithoutData";
 
 /// Time over which the scrapes are looked at: a handful of the slowest that anybody has.
 const SCRAPES: &str = "10m";
@@ -81,6 +84,7 @@ pub(super) async fn ask(source: &Source, understood: &Understood, arguments: &Li
             Rule::CrashRate { .. } | Rule::Saturation { .. } => {}
         }
     }
+    asker.controls().await?;
     Ok(asker.heard)
 }
 
@@ -159,6 +163,32 @@ impl Asker<'_> {
         let promql = latency_query(names.names(), &self.namespace, &self.pods);
         let answer = self.instant(&promql).await?.and_then(|series| latencies(series, names));
         self.found(answer, &names.names().latency_bucket).await
+    }
+
+    /// Whether there is anything of the controls that the checks count.
+    async fn controls(&mut self) -> anyhow::Result<()> {
+        let counts = |wanted: fn(&Rule) -> bool| self.understood.policy.checks.iter().any(|check| wanted(&check.rule));
+        let requests = counts(|rule| matches!(rule, Rule::ErrorRate { .. }));
+        let latencies = counts(|rule| matches!(rule, Rule::Latency { .. }));
+        let names = self.understood.names.names();
+        for (index, control) in self.understood.policy.controls.iter().enumerate() {
+            let (field, pods) = (format!("spec.controls[{index}]"), deployment_pattern(control));
+            let queries = [
+                requests.then(|| (&names.requests, requests_query(names, &self.namespace, &pods))),
+                latencies.then(|| (&names.latency_bucket, latency_query(names, &self.namespace, &pods))),
+            ];
+            for (metric, promql) in queries.into_iter().flatten() {
+                match self.instant(&promql).await? {
+                    Ok(_) => self.tell(&field, format!("{control} has {metric}")),
+                    Err(missing) => {
+                        let problem = format!("{control} has no {metric} ({missing}), so nothing is held back by it");
+                        let said = Said::error(CONTROL_WITHOUT_DATA, &field, problem, "name one that serves requests");
+                        self.heard.findings.push(Said { level: WARNING, ..said });
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The answer; and where there is none, whether others have the metric.
