@@ -32,6 +32,7 @@ use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use snapback_controller::config::OperatorConfig;
 use snapback_core::duration;
+use snapback_core::policy::Policy;
 use snapback_prometheus::{Source, SourceConfig};
 
 use ask::Asker;
@@ -171,25 +172,28 @@ async fn run(
     }
     let replay = Replay { asker, subject, known: &known, begins, to };
     let rows = replay.all(&rollouts).await;
-    notes.extend(notes_on(&rows));
+    notes.extend(notes_on(&rows, &subject.policy));
     let name = format!("{namespace}/{}", subject.name);
     Ok(Report::new(name, &subject.policy.checks, (begins, to), rows, notes))
 }
 
-fn notes_on(rows: &[Row]) -> Vec<String> {
-    let not_judged = rows.iter().find(|row| !row.not_judged.is_empty());
-    let mut notes: Vec<String> = not_judged
-        .map(|row| {
-            format!(
-                "{} could not be judged for {} of {} rollouts: the source has no kube-state-metrics of their pods \
-                 (kube_pod_status_ready)",
-                row.not_judged.join(" and "),
-                rows.iter().filter(|row| !row.not_judged.is_empty()).count(),
-                rows.len()
-            )
-        })
-        .into_iter()
-        .collect();
+fn notes_on(rows: &[Row], policy: &Policy) -> Vec<String> {
+    let never = walk::untold(policy, true);
+    let unknown = |row: &&Row| row.not_judged.len() > never.len();
+    let mut notes = Vec::new();
+    if !never.is_empty() && !rows.is_empty() {
+        notes.push(format!("{} is not judged: no metric holds the limits of pods that are gone", never.join(" and ")));
+    }
+    if let Some(row) = rows.iter().find(unknown) {
+        let names: Vec<&str> = row.not_judged.iter().filter(|name| !never.contains(name)).map(String::as_str).collect();
+        notes.push(format!(
+            "{} could not be judged for {} of {} rollouts: the source has no kube-state-metrics of their pods \
+             (kube_pod_status_ready)",
+            names.join(" and "),
+            rows.iter().filter(unknown).count(),
+            rows.len()
+        ));
+    }
     if rows.iter().any(|row| row.false_alarm && row.label.is_none()) {
         notes.push(
             "a rollback of a rollout without a label counts as a false alarm if no other revision took over within an \

@@ -102,7 +102,7 @@ impl Replay<'_> {
             known_good: good.map(|good| cast.name(&good)),
             completed,
             replaced: took_over,
-            not_judged: if story.knows_pods { Vec::new() } else { walk::untold(policy) },
+            not_judged: walk::untold(policy, story.knows_pods),
             ..row
         })
     }

@@ -76,16 +76,21 @@ pub(crate) enum Ending {
     Open(String),
 }
 
-/// The checks that a history without the pods' states says nothing of.
-pub(crate) fn untold(policy: &Policy) -> Vec<String> {
-    let is_of_pods = |rule: &Rule| matches!(rule, Rule::CrashRate { .. } | Rule::TrafficDrop { .. });
-    policy.checks.iter().filter(|check| is_of_pods(&check.rule)).map(|check| check.name.clone()).collect()
+/// The checks that history says nothing of: the limits of pods that are gone are in no metric, and without the pods' states
+/// nobody knows of crashes and readiness either.
+pub(crate) fn untold(policy: &Policy, knows_pods: bool) -> Vec<String> {
+    let is_untold = |rule: &Rule| match rule {
+        Rule::Saturation { .. } => true,
+        Rule::CrashRate { .. } | Rule::TrafficDrop { .. } => !knows_pods,
+        _ => false,
+    };
+    policy.checks.iter().filter(|check| is_untold(&check.rule)).map(|check| check.name.clone()).collect()
 }
 
 /// Walks over a rollout. `pods` are the pods as they were at an instant.
 pub(crate) fn walk(policy: &Policy, story: &Story<'_>, pods: impl Fn(Timestamp) -> Vec<PodFacts>) -> Walked {
     let mut state = target(story);
-    let untold = if story.knows_pods { Vec::new() } else { untold(policy) };
+    let untold = untold(policy, story.knows_pods);
     let mut looks = Vec::new();
     let mut held: Option<Walked> = None;
     let mut results = Vec::new();
@@ -281,7 +286,7 @@ pub(crate) const ROLLING_OUT: SignedDuration = SignedDuration::from_hours(1);
 
 #[cfg(test)]
 mod tests {
-    use snapback_core::policy::Check;
+    use snapback_core::policy::{Check, Resource};
     use snapback_core::sample::Counts;
 
     use super::super::report::tests::{at, check};
@@ -461,11 +466,19 @@ mod tests {
     }
 
     #[test]
+    fn saturation_is_not_judged_and_holds_nothing_up() {
+        let full = Check { rule: Rule::Saturation { max: vec![(Resource::Memory, 0.9)] }, ..check("full") };
+        let policy = policy(vec![check("errors"), full]);
+        assert_eq!(untold(&policy, true), ["full"]);
+        assert_eq!(walk(&policy, &Story { knows_pods: true, ..story(0.001) }, |_| Vec::new()).ending, Ending::Passed);
+    }
+
+    #[test]
     fn pods_of_which_nothing_is_known_are_not_judged_and_crashing_ones_are() {
         let crashes = Check { rule: Rule::CrashRate { max: 0.5 }, ..check("crashes") };
         let policy = policy(vec![check("errors"), crashes]);
         assert_eq!(walk(&policy, &story(0.001), |_| Vec::new()).ending, Ending::Passed);
-        assert_eq!(untold(&policy), ["crashes"]);
+        assert_eq!(untold(&policy, false), ["crashes"]);
 
         let crashing = |now: Timestamp| {
             let failure =
