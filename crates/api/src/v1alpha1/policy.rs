@@ -14,8 +14,9 @@ use super::probe::HttpProbeSpec;
 use super::windows::WindowSpec;
 
 /// Watches every rollout of the chosen workloads, and puts the last known good revision back when the new one is bad.
-/// Only a target is required: the defaults are an error rate over 5 %, a p95 over twice the baseline, or more than
-/// half of the new pods crashing, looked at every 30 s until 15 min after the rollout completed.
+/// Only a target is required: the defaults are an error rate over 5 %, or over twice that of the old pods (and 0.5 %), a
+/// p95 over twice what it was, more than half of the new pods crashing, or ready new pods with less than a quarter of their
+/// share of the traffic; looked at every 30 s until 15 min after the rollout completed, or up to an hour while undecided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "snapback.dev",
