@@ -242,9 +242,10 @@ pub(crate) fn run(cases: &[Case], rivals: &[Box<dyn Rule>]) -> (Vec<Outcome>, Ve
         for (rule, second) in seconds.iter().enumerate() {
             let delay = second.map(|second| case.delay(second));
             match delay.map(usize::try_from) {
-                // Before its fault a bad one is as good as any.
-                Some(Err(_)) => outcomes[rule].early(),
-                delay => outcomes[rule].add(bad, delay.and_then(Result::ok)),
+                // Before its fault a bad one is as good as any; a good one is good at any time.
+                Some(Err(_)) if bad => outcomes[rule].early(),
+                Some(delay) => outcomes[rule].add(bad, Some(delay.unwrap_or_default())),
+                None => outcomes[rule].add(bad, None),
             }
             scenarios[index].acts[rule] += usize::from(delay.is_some_and(|delay| delay >= 0 || !bad));
         }

@@ -227,6 +227,28 @@ fn a_burn_rate_that_cannot_be_meant_is_refused_with_its_field() {
 }
 
 #[test]
+fn a_limit_that_nothing_or_everything_is_over_is_refused_with_what_was_meant() {
+    let errors = |max: &str| json!({"name": "a", "errorRate": {"max": max}});
+    let crashes = |max: &str| json!({"name": "a", "crashRate": {"max": max}});
+    let orders =
+        |bound: &str, value: &str| json!({"name": "a", "query": {"promql": "up", "of": "Baseline", bound: value}});
+    let under = "must be under \"100%\": nothing can be over all of it; for one percent write \"1%\"";
+    for (check, field, words) in [
+        (errors("1"), "errorRate.max", under),
+        (crashes("100%"), "crashRate.max", under),
+        (orders("min", "70"), "query.min", "must be at most \"100%\" with of: Baseline"),
+        (orders("max", "150"), "query.max", "must be at most 20 times the baseline"),
+    ] {
+        let more = json!({"checks": [check]});
+        let said = convert::policy(&spec(&more)).expect_err(&more.to_string()).to_string();
+        assert!(said.starts_with(&format!("spec.checks[0].{field} {words}")), "{more}: {said:?}");
+    }
+    for check in [errors("99%"), orders("min", "100%"), orders("max", "150%"), orders("max", "20")] {
+        assert!(convert::policy(&spec(&json!({"checks": [check]}))).is_ok());
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused_with_its_field() {
     let table = [
         (json!({"selector": {"matchLabels": {"a": "b"}}}), "spec must set exactly one of targetRef and selector"),

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// Why a text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("must be a duration such as 30s, 15m or 1h30m, but is {0:?}")]
+#[error("must be a duration such as 30s, 15m or 1h30m (a day is 24h), but is {0:?}")]
 pub struct DurationError(String);
 
 /// Reads a GEP-2257 duration: one to four parts of up to five digits, each with one of the units h, m, s, ms.

@@ -46,6 +46,15 @@ fn findings_stand_at_their_lines_in_the_order_of_the_file() {
 }
 
 #[test]
+fn a_gate_that_sees_no_policy_is_not_open() {
+    let misspelt = HEAD.replace("RollbackPolicy", "RollBackPolicy");
+    for text in ["", misspelt.as_str()] {
+        assert_eq!(lint(&["-"], text).status.code(), Some(0), "{text}");
+        assert_eq!(lint(&["--strict", "-"], text).status.code(), Some(1), "{text}");
+    }
+}
+
+#[test]
 fn what_the_docs_and_the_examples_show_is_clean() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut files: Vec<PathBuf> =
@@ -60,6 +69,9 @@ fn what_the_docs_and_the_examples_show_is_clean() {
         let text = std::fs::read_to_string(root.join(file)).unwrap();
         for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             let is_part = !block.contains("apiVersion:");
+            if !is_part && !block.contains("kind: RollbackPolicy") {
+                continue;
+            }
             let has_target = block.contains("targetRef:") || block.contains("selector:");
             let head = HEAD.split("  targetRef").next().unwrap();
             let target = if has_target { "" } else { "  targetRef: {kind: Deployment, name: checkout}\n" };

@@ -64,7 +64,7 @@ windows:
 }
 
 /// A spec, and what the refusal must name: the field, and what to write instead.
-const REFUSED: [(&str, &[&str]); 63] = [
+const REFUSED: [(&str, &[&str]); 66] = [
     (
         "targetRef: {kind: Deployment, name: a}\nanalysis: {failures: 3}",
         &["spec.analysis", "must set failures only with method: Consecutive"],
@@ -123,11 +123,23 @@ const REFUSED: [(&str, &[&str]); 63] = [
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {max: \"250%\"}}]",
-        &["spec.checks[0].errorRate.max", "must be at most \"100%\""],
+        &["spec.checks[0].errorRate.max", "must be under \"100%\""],
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nchecks: [{name: errors, errorRate: {max: \"5\"}}]",
-        &["spec.checks[0].errorRate.max", "must be at most \"100%\", or 1 as a fraction"],
+        &["spec.checks[0].errorRate.max", "must be under \"100%\"", "for one percent write \"1%\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: crashes, crashRate: {max: \"1\"}}]",
+        &["spec.checks[0].crashRate.max", "must be under \"100%\""],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: own, query: {promql: up, of: Baseline, min: \"70\"}}]",
+        &["spec.checks[0].query", "must have a min of at most \"100%\" with of: Baseline"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\nchecks: [{name: own, query: {promql: up, of: Baseline, max: \"150\"}}]",
+        &["spec.checks[0].query", "must have a max of at most 20 times the baseline"],
     ),
     (
         "targetRef: {kind: Deployment, name: a}\nsoak: {duration: 10s, interval: 30s}",

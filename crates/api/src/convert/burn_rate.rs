@@ -35,7 +35,7 @@ pub(super) fn burn_rate(path: &str, spec: &BurnRateSpec, soak: SignedDuration) -
     if objective >= 1.0 {
         return Err(invalid(
             ".objective",
-            "must be under \"100%\": an objective without a budget cannot be kept".into(),
+            "must be under \"100%\": an objective without a budget cannot be kept; a percentage needs its sign".into(),
         ));
     }
     let promql = match (&spec.errors, &spec.total, &spec.error_ratio) {

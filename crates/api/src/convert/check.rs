@@ -15,7 +15,7 @@ pub(super) fn check(path: &str, spec: &CheckSpec, soak: SignedDuration) -> Resul
     let rules = [
         spec.error_rate.as_ref().map(|spec| error_rate(path, spec)),
         spec.latency.as_ref().map(|spec| latency(path, spec)),
-        spec.crash_rate.as_ref().map(|spec| Ok(Rule::CrashRate { max: share(path, "crashRate.max", &spec.max)? })),
+        spec.crash_rate.as_ref().map(|spec| Ok(Rule::CrashRate { max: part(path, "crashRate.max", &spec.max)? })),
         spec.traffic_drop.as_ref().map(|spec| traffic_drop(path, spec)),
         spec.saturation.as_ref().map(|spec| saturation(path, spec)),
         spec.burn_rate.as_ref().map(|spec| burn_rate(path, spec, soak)),
@@ -53,8 +53,18 @@ pub(super) fn share(path: &str, field: &str, text: &str) -> Result<f64, InvalidS
 /// The smallest error rate at which a multiple of the baseline matters, unless the policy has its own.
 pub(super) const FLOOR: f64 = 0.005;
 
+/// A share that can be exceeded.
+fn part(path: &str, field: &str, text: &str) -> Result<f64, InvalidSpec> {
+    let part = share(path, field, text)?;
+    if part >= 1.0 {
+        let problem = "must be under \"100%\": nothing can be over all of it; for one percent write \"1%\"";
+        return Err(InvalidSpec::new(format!("{path}.{field}"), problem));
+    }
+    Ok(part)
+}
+
 fn error_rate(path: &str, spec: &ErrorRateSpec) -> Result<Rule, InvalidSpec> {
-    let max = spec.max.as_deref().map(|text| share(path, "errorRate.max", text)).transpose()?;
+    let max = spec.max.as_deref().map(|text| part(path, "errorRate.max", text)).transpose()?;
     let max_ratio = ratio(&format!("{path}.errorRate.maxRatio"), spec.max_ratio.as_deref())?;
     if max.is_none() && max_ratio.is_none() {
         return Err(InvalidSpec::new(format!("{path}.errorRate"), "must set max, maxRatio or both"));
@@ -87,14 +97,7 @@ fn saturation(path: &str, spec: &SaturationSpec) -> Result<Rule, InvalidSpec> {
     for (resource, limit) in given {
         let Some(limit) = limit else { continue };
         let field = format!("saturation.{}.max", resource.name());
-        let part = share(path, &field, &limit.max)?;
-        if part >= 1.0 {
-            return Err(InvalidSpec::new(
-                format!("{path}.{field}"),
-                "must be under \"100%\": nothing can be over all of it",
-            ));
-        }
-        max.push((resource, part));
+        max.push((resource, part(path, &field, &limit.max)?));
     }
     if max.is_empty() {
         return Err(InvalidSpec::new(
@@ -125,6 +128,9 @@ pub(crate) fn quantile(name: Option<QuantileName>) -> Quantile {
     }
 }
 
+/// Above this a multiple of the baseline is meant as a percentage.
+const MOST_TIMES: f64 = 20.0;
+
 fn query(path: &str, spec: &QuerySpec) -> Result<Rule, InvalidSpec> {
     let bound = |field: &str, text: Option<&String>| {
         let parsed = text.map(|text| match spec.of {
@@ -136,6 +142,17 @@ fn query(path: &str, spec: &QuerySpec) -> Result<Rule, InvalidSpec> {
     let (min, max) = (bound("min", spec.min.as_ref())?, bound("max", spec.max.as_ref())?);
     if min.is_none() && max.is_none() {
         return Err(InvalidSpec::new(format!("{path}.query"), "must set min, max or both"));
+    }
+    if spec.of.is_some() && min.is_some_and(|bound| bound.value > 1.0) {
+        let problem =
+            "must be at most \"100%\" with of: Baseline (or 1 as a fraction): with more, every release is bad";
+        return Err(InvalidSpec::new(format!("{path}.query.min"), problem));
+    }
+    let is_times = spec.max.as_deref().is_some_and(|text| !text.ends_with('%'));
+    if spec.of.is_some() && is_times && max.is_some_and(|bound| bound.value > MOST_TIMES) {
+        let problem =
+            "must be at most 20 times the baseline with of: Baseline: for a percentage write its sign, \"150%\"";
+        return Err(InvalidSpec::new(format!("{path}.query.max"), problem));
     }
     let floor = spec.floor.as_deref().map(number::decimal).transpose();
     let floor = floor.map_err(|error| InvalidSpec::new(format!("{path}.query.floor"), error))?;

@@ -63,7 +63,7 @@ pub struct ErrorRateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"5%\" or a fraction such as \"0.05\""))]
-    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) <= 100.0 : double(self) <= 1.0)", "must be at most \"100%\", or 1 as a fraction"))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) < 100.0 : double(self) < 1.0)", "must be under \"100%\": nothing can be over all of it; for one percent write \"1%\""))]
     pub max: Option<String>,
     /// Largest multiple of the baseline that is still fine, such as "2". The baseline is the old revision's pods while
     /// they run, else the time before the rollout.
@@ -103,7 +103,7 @@ pub struct LatencySpec {
     /// Largest duration that is still fine, such as "500ms".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub max: Option<String>,
     /// Largest multiple of the baseline that is still fine, such as "2". The baseline is the old revision's pods while
     /// they run, else the time before the rollout.
@@ -132,7 +132,7 @@ pub struct CrashRateSpec {
     /// Largest share that is still fine, as a percentage ("50%") or a fraction ("0.5").
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"5%\" or a fraction such as \"0.05\""))]
-    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) <= 100.0 : double(self) <= 1.0)", "must be at most \"100%\", or 1 as a fraction"))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) < 100.0 : double(self) < 1.0)", "must be under \"100%\": nothing can be over all of it; for one percent write \"1%\""))]
     pub max: String,
 }
 
@@ -178,7 +178,7 @@ pub struct BurnRateSpec {
     /// The share of requests that must be good, such as "99.9%". The rest is the budget.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = ("self.matches('^[0-9]+([.][0-9]+)?%?$')", "must be a percentage such as \"99.9%\" or a fraction such as \"0.999\""))]
-    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) < 100.0 : double(self) < 1.0)", "must be under \"100%\": an objective without a budget cannot be kept"))]
+    #[x_kube(validation = ("!self.matches('^[0-9]+([.][0-9]+)?%?$') || (self.endsWith('%') ? double(self.substring(0, size(self) - 1)) < 100.0 : double(self) < 1.0)", "must be under \"100%\": an objective without a budget cannot be kept; a percentage needs its sign"))]
     pub objective: String,
     /// PromQL of the bad requests (or other events), with {{ window }} where a window belongs, as in
     /// sum(rate(http_requests_total{code=~"5.."}[{{ window }}])). No series means none. `{{ namespace }}` and
@@ -213,11 +213,11 @@ pub struct BurnRateSpec {
 pub struct BurnWindowsSpec {
     /// Says that it goes on, such as "5m". At most soak.duration.
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s)){1,3}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s)){1,3}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub short: String,
     /// Says that it matters, such as "1h"; usually twelve times the short one.
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s)){1,3}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s)){1,3}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub long: String,
     /// Times the rate that would spend the budget exactly in the objective's time, such as "14.4".
     #[schemars(length(min = 1, max = 16))]
@@ -230,6 +230,8 @@ pub struct BurnWindowsSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.min) || has(self.max)", "must set min, max or both"))]
 #[x_kube(validation = ("!has(self.floor) || has(self.of)", "must set floor only with of: Baseline"))]
+#[x_kube(validation = ("!has(self.of) || !has(self.min) || !self.min.matches('^[0-9]+([.][0-9]+)?%?$') || (self.min.endsWith('%') ? double(self.min.substring(0, size(self.min) - 1)) <= 100.0 : double(self.min) <= 1.0)", "must have a min of at most \"100%\" with of: Baseline (or 1 as a fraction): with more, every release is bad"))]
+#[x_kube(validation = ("!has(self.of) || !has(self.max) || !self.max.matches('^[0-9]+([.][0-9]+)?$') || double(self.max) <= 20.0", "must have a max of at most 20 times the baseline with of: Baseline: for a percentage write its sign, \"150%\""))]
 pub struct QuerySpec {
     /// PromQL that gives one number. `{{ namespace }}` and `{{ target }}` are replaced by the target's, `{{ pods }}` by
     /// a pattern of the new revision's pods for use in pod=~"{{ pods }}".

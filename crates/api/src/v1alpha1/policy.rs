@@ -209,25 +209,25 @@ pub struct SoakSpec {
     /// Time after the completed rollout in which it is judged, such as "15m". Default: 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub duration: Option<String>,
     /// Time between two looks, such as "30s". Default: 30s. Take at least the scrape interval of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub interval: Option<String>,
     /// The longest that the soak is extended to while the checks cannot tell good from bad, such as "1h". Default: four
     /// times the duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub max_duration: Option<String>,
     /// StatefulSets and DaemonSets: the longest that a new pod may take to become ready, from when all its containers run
     /// and have passed their startup probes, such as "30m". Past it, the release is found bad. Default: 10m. Deployments
     /// have their own, `spec.progressDeadlineSeconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub progress_deadline: Option<String>,
 }
 
@@ -304,7 +304,7 @@ pub struct RollbackRulesSpec {
     /// Time for the good revision's pods to be back before a person is called. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub deadline: Option<String>,
     /// How the cure is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -313,12 +313,12 @@ pub struct RollbackRulesSpec {
     /// "30m". Default: none; the administrator's limits hold in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub cooldown: Option<String>,
     /// Time after which an approval that nobody gave is no longer waited for. Default: 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub approval_timeout: Option<String>,
     /// Keeping Helm's own record up to date after an undo. Absent: a condition names the command to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -354,7 +354,7 @@ pub struct VerifySpec {
     /// Time that the breached checks must be back inside their limits. Default: 2m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     pub duration: Option<String>,
     /// What the good revision's ready pods (of more than ten the first ten by name) must answer well meanwhile. The
     /// operator asks them itself, so it must be able to reach them.

@@ -22,7 +22,7 @@ pub struct WindowSpec {
     pub schedule: String,
     /// How long it stays open, such as "8h"; at most 744h, which are 31 days.
     #[schemars(length(min = 2, max = 16))]
-    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m"))]
+    #[x_kube(validation = ("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')", "must be a duration such as 30s, 15m or 1h30m (a day is 24h)"))]
     #[x_kube(validation = ("!self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || (duration(self) >= duration('1m') && duration(self) <= duration('744h'))", "must be at least 1m and at most 744h (31 days)"))]
     pub duration: String,
     /// The zone whose clock the schedule means, by its IANA name, such as "Europe/Berlin". Default: Etc/UTC.

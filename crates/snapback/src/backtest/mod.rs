@@ -48,13 +48,13 @@ pub(crate) struct Backtest {
     /// A file with one RollbackPolicy, as YAML or JSON.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     policy: PathBuf,
-    /// The metrics source: a base URL, without `/api/v1`.
+    /// The metrics source: a base URL, without `/api/v1`. This or --config is needed.
     #[arg(long, value_name = "URL", required_unless_present = "config", conflicts_with = "config")]
     prometheus: Option<String>,
     /// The operator's configuration file: the source that the policy names is asked, with its credentials.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A file with the times of the rollouts.
+    /// A file with the times of the rollouts. This or --from-cluster is needed.
     #[arg(long, value_name = "FILE", required_unless_present = "from_cluster", conflicts_with = "from_cluster")]
     rollouts: Option<PathBuf>,
     /// Read the rollouts from the ReplicaSets of the cluster.

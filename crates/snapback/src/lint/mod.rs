@@ -131,7 +131,9 @@ pub(crate) fn lint(arguments: &Lint) -> ExitCode {
 
 fn code(report: &Report, strict: bool) -> ExitCode {
     let counts = |told: &Told| told.said.level == ERROR || strict;
-    if report.findings.iter().any(counts) { ExitCode::from(1) } else { ExitCode::SUCCESS }
+    // A gate that sees no policy, for a misspelt kind or an empty pipe, must not be open.
+    let sees_nothing = strict && report.policies == 0;
+    if sees_nothing || report.findings.iter().any(counts) { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
 fn report(arguments: &Lint) -> anyhow::Result<Report> {

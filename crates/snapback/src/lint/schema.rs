@@ -68,10 +68,8 @@ fn value(schema: &Value, value: &Value, path: &str, found: &mut Vec<Said>) {
     let mut wrong = |problem: String, fix: String| found.push(Said::error(INVALID, path, problem, fix));
     if !fits {
         let article = if ["object", "array", "integer"].contains(&wanted) { "an" } else { "a" };
-        let is_scalar = value.is_number() || value.is_boolean();
-        let fix =
-            if wanted == "string" && is_scalar { format!("write it in quotes: \"{value}\"") } else { String::new() };
-        return wrong(format!("must be {article} {wanted}, but is {}", shown(value)), fix);
+        let fix = if wanted == "string" { as_text(schema, value) } else { None };
+        return wrong(format!("must be {article} {wanted}, but is {}", shown(value)), fix.unwrap_or_default());
     }
     if let Some(allowed) = schema["enum"].as_array()
         && !allowed.contains(value)
@@ -110,6 +108,28 @@ fn value(schema: &Value, value: &Value, path: &str, found: &mut Vec<Said>) {
     if let Some(map) = value.as_object() {
         fields(schema, map, path, found);
     }
+}
+
+/// What to write instead of a number: in quotes, and with the unit that was probably meant.
+fn as_text(schema: &Value, value: &Value) -> Option<String> {
+    if !value.is_number() && !value.is_boolean() {
+        return None;
+    }
+    if let Some(allowed) = schema["enum"].as_array() {
+        let names: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
+        return Some(format!("write one of {}", names.join(", ")));
+    }
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    let must_be =
+        |what: &str| rules.clone().any(|rule| rule["message"].as_str().is_some_and(|text| text.starts_with(what)));
+    let is_fraction = value.as_f64().is_some_and(|number| number < 1.0);
+    Some(if must_be("must be a percentage") && !is_fraction {
+        format!("write \"{value}%\"")
+    } else if must_be("must be a duration") {
+        format!("write \"{value}s\"")
+    } else {
+        format!("write it in quotes: \"{value}\"")
+    })
 }
 
 fn fields(schema: &Value, map: &Map<String, Value>, path: &str, found: &mut Vec<Said>) {
@@ -261,6 +281,15 @@ windows:
                 "spec.checks[0].crashRate.max: must be a string, but is 0.5; write it in quotes: \"0.5\"",
             ),
             (
+                "checks: [{name: a, errorRate: {max: 1}}]",
+                "spec.checks[0].errorRate.max: must be a string, but is 1; write \"1%\"",
+            ),
+            ("soak: {duration: 900}", "spec.soak.duration: must be a string, but is 900; write \"900s\""),
+            (
+                "checks: [{name: a, latency: {quantile: 0.99, maxRatio: '2'}}]",
+                "spec.checks[0].latency.quantile: must be a string, but is 0.99; write one of P50, P90, P95, P99",
+            ),
+            (
                 "checks: [{name: a, crashRate: {max: '1%'}}, {name: a, crashRate: {max: '2%'}}]",
                 "spec.checks[1].name: must be unique, but \"a\" is used twice",
             ),
@@ -280,7 +309,7 @@ windows:
     fn each_rule_in_cel_refuses_once_the_schema_is_kept() {
         for (spec, words) in [
             ("analysis: {failures: 3}", "spec.analysis: must set failures only with method: Consecutive"),
-            ("checks: [{name: e, errorRate: {max: '250%'}}]", "spec.checks[0].errorRate.max: must be at most \"100%\""),
+            ("checks: [{name: e, errorRate: {max: '250%'}}]", "spec.checks[0].errorRate.max: must be under \"100%\""),
             (
                 "checks: [{name: e, errorRate: {max: five}}]",
                 "spec.checks[0].errorRate.max: must be a percentage such as",
