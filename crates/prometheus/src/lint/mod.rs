@@ -5,6 +5,7 @@
 
 mod buckets;
 mod counters;
+mod matchers;
 mod scope;
 mod shape;
 
@@ -43,6 +44,8 @@ pub enum Code {
     LatencyBucketMissing,
     /// A limit far under the bound that slow requests are counted from.
     LatencyBucketCoarse,
+    /// A matcher that no series can have.
+    NeverMatches,
     /// A control that there is no Deployment of.
     ControlNotFound,
 }
@@ -60,6 +63,7 @@ impl Code {
             Self::SeveralSeries => "SeveralSeries",
             Self::LatencyBucketMissing => "LatencyBucketMissing",
             Self::LatencyBucketCoarse => "LatencyBucketCoarse",
+            Self::NeverMatches => "NeverMatches",
             Self::ControlNotFound => "ControlNotFound",
         }
     }
@@ -68,7 +72,9 @@ impl Code {
     /// only their author knows.
     pub fn level(self) -> Level {
         match self {
-            Self::QueryInvalid | Self::QuantileWithoutLe | Self::LatencyBucketMissing => Level::Error,
+            Self::QueryInvalid | Self::QuantileWithoutLe | Self::LatencyBucketMissing | Self::NeverMatches => {
+                Level::Error
+            }
             Self::NamespaceIgnored
             | Self::RateWindowTooShort
             | Self::CounterAsGauge
@@ -153,6 +159,7 @@ pub fn query(field: &str, promql: &str, scrape: SignedDuration) -> Vec<Finding> 
     };
     let mut remarks: Vec<Remark> = Vec::new();
     scope::remark(&expr, scope::Recorded::OfAnybody, &mut remarks);
+    matchers::remark(&expr, &mut remarks);
     counters::remark(&expr, scrape, &mut remarks);
     shape::remark(&expr, &mut remarks);
     findings(field, remarks)
@@ -176,6 +183,8 @@ pub fn query_in_windows(
         // Whose series they are and how many does not depend on the window.
         if index == 0 {
             scope::remark(&expr, scope::Recorded::OfOneSlo, &mut remarks);
+            matchers::remark(&expr, &mut remarks);
+            matchers::remark_on_slos(&expr, &mut remarks);
         }
         if index == 0 && gives == Windowed::Share {
             shape::remark(&expr, &mut remarks);
@@ -334,6 +343,10 @@ mod tests {
         assert!(stray[0].ends_with(r#"add namespace="{{ namespace }}" to its labels"#), "{stray:?}");
         let recorded = of("checkout_errors_ratio{{ window }}", Windowed::Share);
         assert_eq!(recorded.len(), 2, "the same of a metric whose name holds the window: {recorded:?}");
+        let any_slos = of("slo:sli_error:ratio_rate{{ window }}", Windowed::Share);
+        assert!(any_slos.iter().any(|told| told.contains("without a label is every SLO's")), "{any_slos:?}");
+        let slos = of(r#"slo:sli_error:ratio_rate{{ window }}{sloth_id="checkout"}"#, Windowed::Share);
+        assert!(slos.is_empty(), "{slos:?}");
         assert!(of("rate(x_total[5m])", Windowed::Share)[0].contains("nothing in it is {{ window }}"));
         assert!(of("scalar(rate(x[{{ window }}]))", Windowed::Events)[0].contains("leave scalar() out"));
         let sloth = r#"slo:sli_error:ratio_rate{{ window }}{sloth_id="shop-checkout"}"#;
