@@ -178,7 +178,8 @@ impl Asker<'_> {
                 latencies.then(|| (&names.latency_bucket, latency_query(names, &self.namespace, &pods))),
             ];
             for (metric, promql) in queries.into_iter().flatten() {
-                match self.instant(&promql).await? {
+                let answer = self.instant(&promql).await?;
+                match answer.and_then(|series| if series.is_empty() { Err(Missing::Empty) } else { Ok(series) }) {
                     Ok(_) => self.tell(&field, format!("{control} has {metric}")),
                     Err(missing) => {
                         let problem = format!("{control} has no {metric} ({missing}), so nothing is held back by it");
