@@ -36,7 +36,7 @@ bench-undo: ## Time undos on real pods against kubectl rollout undo (about 15 mi
 	@$(CARGO) build --locked -p snapback-tests --bin testbed
 	@$(TESTBED) bench-undo
 
-bench-detect: ## Measure what is caught and what is rolled back wrongly (about 4 min; ROLLOUTS=DIR replays a data set)
+bench-detect: ## Measure what is caught and what is rolled back wrongly (about 3 min; ROLLOUTS=DIR replays a data set)
 	$(CARGO) run --release --locked -p snapback-bench-detect -- $(if $(ROLLOUTS),--rollouts $(ROLLOUTS))
 
 record-rollouts: ## Record bench/detect/rollouts/plan.yaml on real pods (root, about 25 min; MISSING=1 goes on, ONLY=ID,ID)
