@@ -306,6 +306,16 @@ fn a_limit_is_kept_when_that_is_proven_and_not_before() {
 }
 
 #[test]
+fn a_stray_error_over_the_multiple_does_not_hold_up_what_is_proven_under_the_maximum() {
+    let mut story = Story::new(beside());
+    story.steps(2, Some((100.0, 0.0, 0.0)), Some((50.0, 0.0, 0.0)));
+    story.step(|_| Some((100.0, 0.0, 0.0)), |index| Some((50.0, if index == 0 { 3.0 } else { 0.0 }, 0.0)));
+    let result = story.one(errors());
+    assert!(result.value > result.limit, "{result:?}");
+    assert_eq!(said(&result), (Verdict::Passing, &Why::WithinLimit), "{}", result.message);
+}
+
+#[test]
 fn a_multiple_of_next_to_nothing_does_not_matter() {
     let mut story = Story::new(beside());
     story.steps(20, Some((10_000.0, 1.0, 0.0)), Some((10_000.0, 10.0, 0.0)));

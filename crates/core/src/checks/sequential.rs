@@ -344,7 +344,7 @@ fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<
         _ if new.all <= 0.0 && !is_traffic => (Verdict::NoData, Why::NoRequests),
         _ if !enough && !is_traffic => (Verdict::Inconclusive, Why::TooFewRequests),
         // It may be over the limit, inside of a bucket that is too wide to tell.
-        _ if value.zip(tested.limit).is_some_and(|(value, limit)| value > limit) => {
+        _ if tested.unit == Unit::Seconds && value.zip(tested.limit).is_some_and(|(value, limit)| value > limit) => {
             (Verdict::Inconclusive, Why::TooCloseToSay)
         }
         _ if tested.kept >= libm::log(SURE) => (Verdict::Passing, Why::WithinLimit),
