@@ -194,6 +194,7 @@ fn workload() -> Workload {
         kind: Kind::Deployment,
         name: "web".to_owned(),
         uid: WorkloadUid::new("web"),
+        created: Timestamp::UNIX_EPOCH,
         generation: 1,
         observed_generation: 1,
         live: Fingerprint::recorded("v2"),

@@ -15,7 +15,7 @@ use snapback_core::analysis::sequential::Tally;
 use snapback_core::checks::{CheckResult, Measured, evaluate_all, made_by};
 use snapback_core::policy::Policy;
 use snapback_core::sample::{Answer, Counts, Increase, Missing, PodSeries, Side, windows};
-use snapback_core::watch::{decide, observe};
+use snapback_core::watch::{Arrival, decide, observe};
 use snapback_core::workload::Workload;
 use snapback_recorded::{Clock, Label, Rollout};
 
@@ -144,11 +144,11 @@ impl Case {
 
     /// Judges it as the operator would, look by look, until it decides. `seen` sees each look's results.
     pub(crate) fn judge(&self, policy: &Policy, mut seen: impl FnMut(&[CheckResult])) -> Option<Acted> {
-        let (mut state, _) = observe(None, &self.workload(self.seen)?, self.clock.at(self.seen));
+        let (mut state, _) = observe(None, &self.workload(self.seen)?, Arrival::Before, self.clock.at(self.seen));
         let past = self.past();
         for second in self.looks() {
             let (now, workload) = (self.clock.at(second), self.workload(second)?);
-            let (target, _) = observe(Some(&state), &workload, now);
+            let (target, _) = observe(Some(&state), &workload, Arrival::Before, now);
             let rollout = target.rollout.clone()?;
             let measured = Measured {
                 revision: &target.current.fingerprint,

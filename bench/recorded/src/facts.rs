@@ -255,6 +255,7 @@ impl Facts {
             kind: Kind::Deployment,
             name: "recorded".to_owned(),
             uid: WorkloadUid::new("recorded"),
+            created: Timestamp::UNIX_EPOCH,
             generation: state.generation,
             observed_generation: state.observed,
             live: state.live.clone(),

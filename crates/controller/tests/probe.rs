@@ -268,6 +268,7 @@ fn workload(count: usize) -> Workload {
         replacing: snapback_core::workload::Replacing::default(),
         name: "checkout".to_owned(),
         uid: WorkloadUid::new("uid"),
+        created: Timestamp::UNIX_EPOCH,
         generation: 1,
         observed_generation: 1,
         live: Fingerprint::recorded("good"),

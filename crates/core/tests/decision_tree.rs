@@ -11,17 +11,17 @@ use snapback_core::readiness::Readiness;
 use snapback_core::rollback::{Acting, Phase as Act};
 use snapback_core::sample::Missing;
 use snapback_core::watch::{
-    Decision, FreezeAct, FreezeState, Phase, Quarantined, Rollout, Standing, Target, blocked, decide, not_frozen,
-    observe, permitted, release,
+    Arrival, Decision, FreezeAct, FreezeState, Phase, Quarantined, Rollout, Standing, Target, blocked, decide,
+    not_frozen, observe, permitted, release,
 };
 use snapback_core::workload::{Kind, Said, Workload};
 use support::*;
 
 /// `v1` is known good, `v2` is rolled out since second 10 and complete since second 20.
 fn soaking() -> Target {
-    let (v1, _) = observe(None, &complete_v1(), at(0));
-    let (rolling, _) = observe(Some(&v1), &rolling_v2(), at(10));
-    observe(Some(&rolling), &complete_v2(), at(20)).0
+    let (v1, _) = observe(None, &complete_v1(), Arrival::Before, at(0));
+    let (rolling, _) = observe(Some(&v1), &rolling_v2(), Arrival::Before, at(10));
+    observe(Some(&rolling), &complete_v2(), Arrival::Before, at(20)).0
 }
 
 fn decided(policy: &Policy, workload: &Workload, checks: &[CheckResult], second: i64) -> Decision {
@@ -263,8 +263,8 @@ fn what_cannot_be_told_to_the_end_of_the_longest_soak_is_accepted_and_called_unp
 
 #[test]
 fn kubernetes_own_deadline_is_a_breach_of_this_rollout_only() {
-    let (v1, _) = observe(None, &complete_v1(), at(0));
-    let (rolling, _) = observe(Some(&v1), &rolling_v2(), at(10));
+    let (v1, _) = observe(None, &complete_v1(), Arrival::Before, at(0));
+    let (rolling, _) = observe(Some(&v1), &rolling_v2(), Arrival::Before, at(10));
     let exceeded = |second| Workload { progress_deadline_exceeded: Some(at(second)), ..rolling_v2() };
     let stale = decide(&policy(), rolling.clone(), &exceeded(5), &[passing()], None, at(700));
     assert!(stale.order.is_none(), "the condition survives an undo; it speaks of an earlier rollout");
@@ -308,14 +308,41 @@ fn suspension_does_not_stop_a_rollback_that_has_begun() {
 
 #[test]
 fn a_target_that_is_complete_at_first_sight_is_adopted() {
-    let (target, notices) = observe(None, &complete_v1(), at(0));
+    let (target, notices) = observe(None, &complete_v1(), Arrival::Before, at(0));
     assert_eq!((target.phase, target.known_good.map(|good| good.fingerprint)), (Phase::Idle, Some(version("v1"))));
     assert_eq!(notices[0].reason, Reason::RevisionAdopted);
 }
 
 #[test]
+fn a_first_rollout_that_was_faster_than_our_first_look_is_judged_all_the_same() {
+    let (target, notices) = observe(None, &complete_v1(), Arrival::After, at(0));
+    assert_eq!((target.phase, target.known_good), (Phase::Soaking, None));
+    assert_eq!(target.rollout.unwrap().completed, Some(at(0)));
+    assert_eq!(
+        notices.iter().map(|one| one.reason).collect::<Vec<_>>(),
+        [Reason::RolloutDetected, Reason::SoakStarted]
+    );
+}
+
+#[test]
+fn what_ran_before_the_policy_or_for_a_whole_soak_is_no_newcomer() {
+    let (soak, now) = (SignedDuration::from_secs(60), at(100));
+    let made = |created, ran_since| {
+        let mut workload = Workload { created: at(created), ..complete_v1() };
+        workload.revisions[0].created = at(ran_since);
+        workload
+    };
+    let arrival = |workload: &Workload, since| Arrival::of(workload, at(since), soak, now);
+    assert_eq!(arrival(&made(89, 89), 90), Arrival::Before);
+    assert_eq!(arrival(&made(90, 90), 90), Arrival::After, "of the same second");
+    // Labelled for the policy only now: it has run for longer than any soak would take.
+    assert_eq!(arrival(&made(30, 39), 20), Arrival::Before);
+    assert_eq!(arrival(&made(30, 40), 20), Arrival::After);
+}
+
+#[test]
 fn a_rollout_under_way_at_first_sight_is_watched_with_the_serving_revision_as_known_good() {
-    let (target, _) = observe(None, &rolling_v2(), at(0));
+    let (target, _) = observe(None, &rolling_v2(), Arrival::Before, at(0));
     assert_eq!(
         (target.phase, target.known_good.map(|good| good.fingerprint)),
         (Phase::Progressing, Some(version("v1")))
@@ -324,14 +351,14 @@ fn a_rollout_under_way_at_first_sight_is_watched_with_the_serving_revision_as_kn
 
 #[test]
 fn the_first_rollout_ever_has_nothing_to_go_back_to() {
-    let (target, _) = observe(None, &workload("v1", vec![revision("v1", 1, 3, 0)]), at(0));
+    let (target, _) = observe(None, &workload("v1", vec![revision("v1", 1, 3, 0)]), Arrival::Before, at(0));
     assert_eq!((target.phase, target.known_good), (Phase::Progressing, None));
 }
 
 #[test]
 fn a_newer_template_supersedes_and_known_good_stays() {
     let newer = workload("v3", vec![revision("v1", 1, 0, 0), revision("v2", 2, 3, 3), revision("v3", 3, 1, 0)]);
-    let (target, notices) = observe(Some(&soaking()), &newer, at(30));
+    let (target, notices) = observe(Some(&soaking()), &newer, Arrival::Before, at(30));
     assert_eq!(target.known_good.map(|good| good.fingerprint), Some(version("v1")));
     assert_eq!(target.rollout, Some(Rollout { started: at(30), completed: None, returned: None, freeze: None }));
     let told: Vec<Reason> = notices.iter().map(|notice| notice.reason).collect();
@@ -340,20 +367,25 @@ fn a_newer_template_supersedes_and_known_good_stays() {
 
 #[test]
 fn going_back_by_hand_ends_the_watch() {
-    let (target, _) =
-        observe(Some(&soaking()), &workload("v1", vec![revision("v1", 3, 3, 3), revision("v2", 2, 0, 0)]), at(30));
+    let (target, _) = observe(
+        Some(&soaking()),
+        &workload("v1", vec![revision("v1", 3, 3, 3), revision("v2", 2, 0, 0)]),
+        Arrival::Before,
+        at(30),
+    );
     assert_eq!((target.phase, target.rollout), (Phase::Idle, None));
 }
 
 #[test]
 fn a_quarantined_revision_that_comes_back_is_undone_again_without_metrics() {
     let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), at: at(5) };
-    let (v1, _) = observe(None, &complete_v1(), at(0));
-    let (target, notices) = observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), at(30));
+    let (v1, _) = observe(None, &complete_v1(), Arrival::Before, at(0));
+    let (target, notices) =
+        observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), Arrival::Before, at(30));
     assert_eq!((target.phase, target.standing.reason.as_str()), (Phase::Progressing, "Quarantined"));
     assert_eq!(notices.iter().map(|notice| notice.reason).collect::<Vec<_>>(), [Reason::RevisionReturned]);
     // The same look again tells nothing new, and its pods do not start a soak.
-    let (again, told) = observe(Some(&target), &complete_v2(), at(31));
+    let (again, told) = observe(Some(&target), &complete_v2(), Arrival::Before, at(31));
     assert_eq!((again.rollout.clone(), told), (target.rollout, vec![]));
 
     let decision = decide(&policy(), again, &complete_v2(), &[], None, at(31));
@@ -365,8 +397,8 @@ fn a_quarantined_revision_that_comes_back_is_undone_again_without_metrics() {
 
 fn returned() -> Target {
     let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), at: at(5) };
-    let (v1, _) = observe(None, &complete_v1(), at(0));
-    observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), at(30)).0
+    let (v1, _) = observe(None, &complete_v1(), Arrival::Before, at(0));
+    observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), Arrival::Before, at(30)).0
 }
 
 #[test]
@@ -389,7 +421,8 @@ fn a_released_revision_is_judged_like_a_new_one() {
     assert_eq!((live.quarantined.len(), live.rollout.clone().unwrap().returned), (0, None));
     assert_eq!(decide(&policy(), live, &rolling_v2(), &[], None, at(41)).order, None);
 
-    let mut absent = Target { quarantined: returned().quarantined, ..observe(None, &complete_v1(), at(0)).0 };
+    let mut absent =
+        Target { quarantined: returned().quarantined, ..observe(None, &complete_v1(), Arrival::Before, at(0)).0 };
     assert_eq!(release(&mut absent, &["other".to_owned()], at(40)), vec![]);
     assert_eq!(absent.quarantined.len(), 1);
     assert_eq!(release(&mut absent, &["r".to_owned()], at(40)), vec![]);
@@ -410,7 +443,7 @@ fn a_revision_that_is_put_back_while_a_rollback_acts_has_come_back() {
 #[test]
 fn a_workload_that_was_made_anew_is_another_target() {
     let anew = Workload { uid: snapback_core::ids::WorkloadUid::new("other"), ..complete_v2() };
-    let (target, _) = observe(Some(&soaking()), &anew, at(30));
+    let (target, _) = observe(Some(&soaking()), &anew, Arrival::Before, at(30));
     assert_eq!(target.known_good.map(|good| good.fingerprint), Some(version("v2")), "its past is not its own");
 }
 
@@ -418,7 +451,7 @@ fn a_workload_that_was_made_anew_is_another_target() {
 fn scaling_in_the_soak_does_not_start_it_anew() {
     let mut scaled = complete_v2();
     scaled.replicas = 5;
-    let (target, notices) = observe(Some(&soaking()), &scaled, at(30));
+    let (target, notices) = observe(Some(&soaking()), &scaled, Arrival::Before, at(30));
     assert_eq!(
         target.rollout,
         Some(Rollout { started: at(10), completed: Some(at(20)), returned: None, freeze: None })
@@ -429,8 +462,8 @@ fn scaling_in_the_soak_does_not_start_it_anew() {
 #[test]
 fn the_same_look_twice_changes_nothing_and_tells_nothing() {
     for workload in [complete_v1(), rolling_v2(), complete_v2()] {
-        let (first, _) = observe(None, &workload, at(0));
-        let (second, notices) = observe(Some(&first), &workload, at(5));
+        let (first, _) = observe(None, &workload, Arrival::Before, at(0));
+        let (second, notices) = observe(Some(&first), &workload, Arrival::Before, at(5));
         assert_eq!(first, second);
         assert!(notices.is_empty(), "{notices:?}");
     }
@@ -461,8 +494,8 @@ fn frozen_v2() -> Workload {
 }
 
 fn rolling() -> Target {
-    let (v1, _) = observe(None, &complete_v1(), at(0));
-    observe(Some(&v1), &rolling_v2(), at(10)).0
+    let (v1, _) = observe(None, &complete_v1(), Arrival::Before, at(0));
+    observe(Some(&v1), &rolling_v2(), Arrival::Before, at(10)).0
 }
 
 fn told(decision: &Decision) -> Vec<Reason> {
@@ -491,7 +524,7 @@ fn an_irreversible_release_that_is_bad_is_frozen_while_old_pods_serve() {
     let message = &frozen.state.standing.message;
     assert!(message.contains("frozen") && message.contains("3 pods of other revisions"), "{message}");
     assert!(message.contains("kubectl rollout resume deploy/web"), "{message}");
-    let (seen, noticed) = observe(Some(&frozen.state), &frozen_v2(), at(40));
+    let (seen, noticed) = observe(Some(&frozen.state), &frozen_v2(), Arrival::Before, at(40));
     assert_eq!(noticed, []);
     let again = decide(&policy(), seen, &frozen_v2(), &[passing()], None, at(40));
     assert_eq!((again.state.standing, again.freeze, again.notices), (frozen.state.standing, None, vec![]));
@@ -510,7 +543,7 @@ fn a_freeze_that_nobody_remembers_is_read_from_the_mark() {
     assert_eq!(found.state.standing.reason, "ForwardFixOnly");
     assert_eq!((told(&found), found.freeze), (vec![Reason::RolloutFrozen], None));
     // By a policy that never saw it begin, too.
-    let (anew, _) = observe(None, &frozen_v2(), at(50));
+    let (anew, _) = observe(None, &frozen_v2(), Arrival::Before, at(50));
     let found = decide(&policy(), anew, &frozen_v2(), &[], None, at(50));
     assert_eq!((found.state.standing.reason.as_str(), found.freeze), ("ForwardFixOnly", None));
 }
@@ -575,7 +608,7 @@ fn a_newer_revision_ends_the_freeze_and_is_judged() {
         let mut sets = vec![revision("v1", 1, 3, 3), revision("v2", 2, 1, 0)];
         sets.extend((live == "v3").then(|| revision("v3", 3, 0, 0)));
         let newer = Workload { paused: true, frozen: Some(version("v2")), ..workload(live, sets) };
-        let (seen, _) = observe(Some(&remembered()), &newer, at(40));
+        let (seen, _) = observe(Some(&remembered()), &newer, Arrival::Before, at(40));
         let decision = decide(&policy(), seen.clone(), &newer, &[], None, at(40));
         assert_eq!((decision.freeze, told(&decision)), (Some(FreezeAct::End), vec![Reason::RolloutResumed]), "{live}");
         assert_ne!(decision.state.standing.reason, "Paused", "{live}");
@@ -592,7 +625,7 @@ fn a_newer_revision_ends_the_freeze_and_is_judged() {
 fn a_newer_manifest_that_asks_for_a_pause_keeps_it() {
     let newer = workload("v3", vec![revision("v1", 1, 3, 3), revision("v2", 2, 1, 0)]);
     let newer = Workload { paused: true, pause_is_applied: true, frozen: Some(version("v2")), ..newer };
-    let (seen, _) = observe(Some(&remembered()), &newer, at(40));
+    let (seen, _) = observe(Some(&remembered()), &newer, Arrival::Before, at(40));
     let decision = decide(&policy(), seen, &newer, &[], None, at(40));
     assert_eq!((decision.freeze, decision.state.standing.reason.as_str()), (Some(FreezeAct::Unmark), "Paused"));
     assert_eq!(told(&decision), []);
@@ -606,13 +639,13 @@ fn what_a_person_resumes_is_not_frozen_again() {
     assert_eq!(first.state.rollout.as_ref().and_then(|rollout| rollout.freeze), Some(FreezeState::Resumed));
     let second = decide(&policy(), first.state, &resumed, &[breached()], None, at(41));
     assert_eq!((second.freeze, told(&second)), (Some(FreezeAct::Unmark), vec![]));
-    let (seen, _) = observe(Some(&second.state), &irreversible(), at(50));
+    let (seen, _) = observe(Some(&second.state), &irreversible(), Arrival::Before, at(50));
     let after = decide(&policy(), seen, &irreversible(), &[breached()], None, at(50));
     assert_eq!((after.freeze, told(&after)), (None, vec![]));
     assert_eq!((after.state.phase, after.state.standing.reason.as_str()), (Phase::Held, "ForwardFixOnly"));
     // Its pods become available: it soaks, and is still bad.
     let complete = Workload { said: Said::read(None, Some("Irreversible")), ..complete_v2() };
-    let (seen, _) = observe(Some(&after.state), &complete, at(60));
+    let (seen, _) = observe(Some(&after.state), &complete, Arrival::Before, at(60));
     let after = decide(&policy(), seen, &complete, &[breached()], None, at(60));
     assert_eq!((after.state.phase, told(&after)), (Phase::Held, vec![]), "a person knows");
 }

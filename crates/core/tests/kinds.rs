@@ -9,7 +9,7 @@ use snapback_core::ownership::Owner;
 use snapback_core::policy::{Check, Rule, Severity};
 use snapback_core::rollback::{Act, Phase, Progress, Step, Stuck, handed_back, step};
 use snapback_core::sample::{Counts, PodSeries};
-use snapback_core::watch::{Decision, Phase as Watched, decide, observe};
+use snapback_core::watch::{Arrival, Decision, Phase as Watched, decide, observe};
 use snapback_core::workload::{Incomplete, Kind, PodFacts, Replacing, Workload, rolled_out};
 use support::*;
 
@@ -320,9 +320,9 @@ fn hanging(pod: PodFacts, second: i64) -> PodFacts {
 /// What is decided at second 700 about a rollout of v2 with these pods, with a progress deadline of 10 minutes.
 fn stuck_with(kind: Kind, pods: Vec<PodFacts>) -> Decision {
     let of_kind = |workload| Workload { kind, ..workload };
-    let (v1, _) = observe(None, &of_kind(stateful_set("v1", all("v1"))), at(0));
+    let (v1, _) = observe(None, &of_kind(stateful_set("v1", all("v1"))), Arrival::Before, at(0));
     let rolling = of_kind(stateful_set("v2", pods));
-    let (state, _) = observe(Some(&v1), &rolling, at(10));
+    let (state, _) = observe(Some(&v1), &rolling, Arrival::Before, at(10));
     decide(&policy(), state, &rolling, &[passing()], None, at(700))
 }
 

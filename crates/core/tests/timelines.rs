@@ -13,7 +13,7 @@ use std::fmt::Write;
 use snapback_core::checks::{Measured, Verdict, evaluate_all};
 use snapback_core::policy::{Check, Policy, Rule, Severity};
 use snapback_core::sample::{Answer, Counts, Missing, PodSeries};
-use snapback_core::watch::{Decision, Target, decide, observe};
+use snapback_core::watch::{Arrival, Decision, Target, decide, observe};
 use snapback_core::workload::Workload;
 use support::*;
 
@@ -55,7 +55,7 @@ fn tell(policy: &Policy, looks: &[Look]) -> String {
                 }
             }
         }
-        let (target, mut notices) = observe(state.as_ref(), &look.workload, now);
+        let (target, mut notices) = observe(state.as_ref(), &look.workload, Arrival::Before, now);
         let requests: Answer<Vec<PodSeries>> = match &look.traffic {
             Ok(_) => Ok(history.values().cloned().collect()),
             Err(missing) => Err(missing.clone()),

@@ -283,7 +283,7 @@ pub(crate) fn printed_command(bed: &Bed) -> Result<()> {
     let namespace = bed.namespace("access-command")?;
     bind_approver(bed, &namespace, ADA)?;
     bed.tools.apply(&deployment(&namespace))?;
-    bed.tools.kubectl(&["-n", &namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    bed.rolled_out(&namespace, "deploy/checkout")?;
     let checks = "checks: [{name: crashes, crashRate: {max: \"50%\"}}]";
     let rules = "mode: Approve\nsoak: {duration: 10s, interval: 1s}\nrollback: {verify: {duration: 2s}}";
     bed.policy(&namespace, "checkout", &format!("{TARGET}\n{checks}\n{rules}"))?;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -148,9 +149,16 @@ impl Bed {
         self.tools.apply(&policy(namespace, name, spec))
     }
 
-    /// Waits until a workload (`KIND/NAME`) is rolled out.
+    /// Waits until a workload (`KIND/NAME`) is rolled out, and is older than what is made next: a policy of the same
+    /// second would judge it instead of adopting it.
     pub(crate) fn rolled_out(&self, namespace: &str, workload: &str) -> Result<()> {
-        self.tools.kubectl(&["-n", namespace, "rollout", "status", workload, "--timeout=60s"]).map(drop)
+        self.tools.kubectl(&["-n", namespace, "rollout", "status", workload, "--timeout=60s"])?;
+        let made = "jsonpath={.metadata.creationTimestamp}";
+        let made: Timestamp = self.tools.kubectl(&["-n", namespace, "get", workload, "-o", made])?.trim().parse()?;
+        while Timestamp::now().as_second() <= made.as_second() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// What runs is known good, under a policy of the workload's name that looks at crashes. `more` is more of its spec.

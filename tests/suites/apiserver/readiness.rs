@@ -17,7 +17,7 @@ fn apply(bed: &Bed, namespace: &str, version: &str, history: i32) -> Result<()> 
         .replace("checkout:v1", &format!("checkout:{version}"));
     ensure!(manifest.contains("revisionHistoryLimit"), "{manifest}");
     bed.tools.apply(&manifest)?;
-    bed.tools.kubectl(&["-n", namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"]).map(drop)
+    bed.rolled_out(namespace, "deploy/checkout")
 }
 
 fn is(policy: &RollbackPolicy, reason: &str, words: &str) -> bool {

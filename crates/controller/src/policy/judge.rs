@@ -8,7 +8,7 @@ use snapback_api::v1alpha1::{CheckStatus, ReadinessStatus, RollbackPolicy, Targe
 use snapback_core::notice::Notice;
 use snapback_core::permission::{Permission, Request, permission};
 use snapback_core::readiness::data;
-use snapback_core::watch::{self, Decision, Order, RevisionRef, Target};
+use snapback_core::watch::{self, Arrival, Decision, Order, RevisionRef, Target};
 
 use super::checklist::{self, RETRY, Ready};
 use super::guard::Guarded;
@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::sampler::Grid;
 use crate::status::{check_status, target_from_status, target_status};
-use crate::workload::{ConfigRules, Live};
+use crate::workload::{ConfigRules, Live, created};
 
 /// What came of one target.
 pub(super) struct Judged {
@@ -114,7 +114,9 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
 /// What is remembered, after this look; whom a person let go, and whose undo is followed.
 fn follow(look: &Look<'_>, now: Timestamp) -> (Target, Vec<Notice>) {
     let before = look.known.map(target_from_status);
-    let (mut state, mut notices) = watch::observe(before.as_ref(), &look.live.workload, now);
+    let (since, soak) = (created(look.policy), look.guarded.policy.soak.duration);
+    let arrival = Arrival::of(&look.live.workload, since, soak, now);
+    let (mut state, mut notices) = watch::observe(before.as_ref(), &look.live.workload, arrival, now);
     let released = quarantine::released(look.shared, &look.namespace(), look.known);
     notices.extend(watch::release(&mut state, &released, now));
     if state.rollback.is_none() {

@@ -1,6 +1,5 @@
 //! StatefulSets and DaemonSets: their revisions are ControllerRevisions, and which one a pod runs is told by its label.
 
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -12,7 +11,7 @@ use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
 use snapback_core::workload::{DEFAULT_HISTORY, Kind, PodFacts, Replacing, Revision, Workload};
 
-use super::observe::{Live, ObserveError, Observed, helm_release, owners, said, shape, timed};
+use super::observe::{Live, ObserveError, Observed, created, helm_release, owners, said, shape, timed};
 use super::pods;
 
 /// On a pod the name of its ControllerRevision, or the hash in it; on a DaemonSet's ControllerRevision the hash.
@@ -26,7 +25,7 @@ pub(super) async fn observe(
     object: DynamicObject,
 ) -> Result<Observed, ObserveError> {
     let annotations = object.annotations().clone();
-    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+    let (name, uid, made) = (object.name_any(), object.uid().unwrap_or_default(), created(&object));
     let raw = serde_json::to_value(object).map_err(|error| shape("the workload", &error))?;
     let selector = serde_json::from_value::<LabelSelector>(raw["spec"]["selector"].clone())
         .map_err(|error| shape("the workload", &error))?;
@@ -58,7 +57,7 @@ pub(super) async fn observe(
             uid: uid.clone(),
             images: images(template),
             number: one.revision,
-            created: one.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            created: created(one),
             desired: if is_to_run { replicas } else { 0 },
             replicas: count(mine().count()),
             available: count(mine().filter(|pod| pod.ready).count()),
@@ -74,6 +73,7 @@ pub(super) async fn observe(
         kind,
         name,
         uid: WorkloadUid::new(uid),
+        created: made,
         generation: raw["metadata"]["generation"].as_i64().unwrap_or_default(),
         observed_generation: raw["status"]["observedGeneration"].as_i64().unwrap_or_default(),
         live,

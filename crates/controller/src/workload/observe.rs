@@ -137,6 +137,7 @@ fn workload(
         kind: Kind::Deployment,
         name: typed.name_any(),
         uid: WorkloadUid::new(uid),
+        created: created(typed),
         generation: typed.metadata.generation.unwrap_or_default(),
         observed_generation: status.observed_generation.unwrap_or_default(),
         live: Fingerprint::of_template(template),
@@ -162,6 +163,11 @@ fn workload(
         replacing: Replacing::default(),
         said: said(typed.annotations(), template),
     }
+}
+
+/// When an object was made.
+pub(crate) fn created(object: &impl ResourceExt) -> Timestamp {
+    object.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
 }
 
 /// Who applied the live template.
@@ -197,7 +203,7 @@ fn revision(set: &ReplicaSet, template: &Value) -> Revision {
         uid: ReplicaSetUid::new(set.uid().unwrap_or_default()),
         images: spec.and_then(|spec| spec.template.as_ref()).map(images).unwrap_or_default(),
         number,
-        created: set.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        created: created(set),
         desired: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         replicas: status.replicas,
         available: status.available_replicas.unwrap_or_default(),

@@ -99,6 +99,20 @@ async fn a_policy_that_changes_while_it_decides_decides_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deployment_that_comes_after_its_policy_is_judged_though_it_is_complete_when_first_seen() {
+    let mut world = World::without_operator();
+    world.api.delete("apps/v1", "deployments", NAMESPACE, "checkout");
+    world.deploy("v1", true);
+    world.start();
+    let is = |phase| move |world: &World| world.target().is_some_and(|target| target.phase == phase);
+    world.until("a soak", is(PhaseName::Soaking)).await;
+    assert_eq!(world.target().unwrap().known_good, None);
+    world.until("the end of the soak", is(PhaseName::Idle)).await;
+    let target = world.target().unwrap();
+    assert_eq!((target.reason.as_str(), target.known_good.is_some()), ("KnownGood", true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_policy_that_cannot_be_read_is_said_so_and_stops_no_other() {
     let world = World::without_operator();
     let broken = json!({

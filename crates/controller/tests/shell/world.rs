@@ -1,6 +1,7 @@
 //! A cluster, a clock and an operator.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -59,11 +60,20 @@ impl World {
     pub(crate) fn without_operator() -> Self {
         let began = Instant::now();
         let epoch: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        let clock: Clock = Arc::new(move || epoch + SignedDuration::try_from(began.elapsed()).unwrap());
+        let ahead = Arc::new(AtomicI64::new(0));
+        let clock: Clock = {
+            let ahead = Arc::clone(&ahead);
+            Arc::new(move || {
+                let ahead = SignedDuration::from_secs(ahead.load(Ordering::Relaxed));
+                epoch + ahead + SignedDuration::try_from(began.elapsed()).unwrap()
+            })
+        };
         let api = FakeApi::new(Arc::clone(&clock));
         let world =
             Self { api, clock, operator: None, applier: "user", said: Value::Null, secrets: false, source: None };
         world.deploy("v1", true);
+        // v1 was there before its policy.
+        ahead.store(1, Ordering::Relaxed);
         world.policy(&json!({}));
         world
     }

@@ -1,17 +1,42 @@
 //! Folding a live look into what is remembered: which rollout is this, and is it complete?
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Phase, RevisionRef, Rollout, Standing, Target, quarantine};
 use crate::notice::{Notice, Reason};
-use crate::workload::{Workload, rolled_out};
+use crate::workload::{Revision, Workload, rolled_out};
 
-/// The state after a look at `workload`, and what there is to tell. The same look twice changes nothing.
-pub fn observe(state: Option<&Target>, workload: &Workload, now: Timestamp) -> (Target, Vec<Notice>) {
+/// Whether a workload that is seen for the first time ran before anybody asked to have it judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It did: what is complete is what people run.
+    Before,
+    /// It came after the policy: its first rollout is judged like any other, however fast it was.
+    After,
+}
+
+impl Arrival {
+    /// Of a workload that a policy of `since` sees now. What has run for a whole soak has run before.
+    ///
+    /// Times of the API are whole seconds: of two in the same second, the workload counts as the later one. Nothing
+    /// is lost by judging it.
+    pub fn of(workload: &Workload, since: Timestamp, soak: SignedDuration, now: Timestamp) -> Self {
+        let has_run = |revision: &Revision| now.duration_since(revision.created) > soak;
+        if workload.created < since || workload.live_revision().is_some_and(has_run) {
+            Self::Before
+        } else {
+            Self::After
+        }
+    }
+}
+
+/// The state after a look at `workload`, and what there is to tell. The same look twice changes nothing. `arrival` is
+/// asked of only where `state` does not know it.
+pub fn observe(state: Option<&Target>, workload: &Workload, arrival: Arrival, now: Timestamp) -> (Target, Vec<Notice>) {
     let mut notices = Vec::new();
     let mut target = match state {
         Some(known) if known.uid == workload.uid => follow(known, workload, now, &mut notices),
-        _ => first_sight(workload, now, &mut notices),
+        _ => first_sight(workload, arrival, now, &mut notices),
     };
     refresh_names(&mut target, workload);
     if let Some(rollout) = target.rollout.as_mut()
@@ -32,9 +57,9 @@ pub fn observe(state: Option<&Target>, workload: &Workload, now: Timestamp) -> (
     (target, notices)
 }
 
-/// A target that is complete when it is first seen is what people run: it is adopted as known good. Otherwise the
-/// rollout under way is watched, with the revision that still serves as the one to return to.
-fn first_sight(workload: &Workload, now: Timestamp, notices: &mut Vec<Notice>) -> Target {
+/// A target that is complete when it is first seen, and was there before, is what people run: it is adopted as known
+/// good. Otherwise the rollout under way is watched, with the revision that still serves as the one to return to.
+fn first_sight(workload: &Workload, arrival: Arrival, now: Timestamp, notices: &mut Vec<Notice>) -> Target {
     let current = RevisionRef::live(workload);
     let complete = workload.replicas > 0 && rolled_out(workload, &workload.live).is_ok();
     let mut target = Target {
@@ -47,7 +72,7 @@ fn first_sight(workload: &Workload, now: Timestamp, notices: &mut Vec<Notice>) -
         quarantined: Vec::new(),
         current,
     };
-    if complete {
+    if complete && arrival == Arrival::Before {
         notices.push(Notice::new(
             Reason::RevisionAdopted,
             format!("{} was complete when first seen and is adopted as known good", target.current.name()),

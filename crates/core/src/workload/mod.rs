@@ -34,6 +34,8 @@ pub struct Workload {
     pub name: String,
     /// Its UID.
     pub uid: WorkloadUid,
+    /// When it was made.
+    pub created: Timestamp,
     /// `metadata.generation`.
     pub generation: i64,
     /// `status.observedGeneration`; 0 before the controller's first look.

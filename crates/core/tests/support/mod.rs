@@ -113,6 +113,7 @@ pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
         kind: Kind::Deployment,
         name: "web".into(),
         uid: WorkloadUid::new("uid"),
+        created: at(0),
         generation: 1,
         observed_generation: 1,
         live: version(live),

@@ -258,6 +258,7 @@ fn workload(story: &Story<'_>, pods: Vec<PodFacts>) -> Workload {
         kind: Kind::Deployment,
         name: story.workload.to_owned(),
         uid: WorkloadUid::new(story.workload),
+        created: Timestamp::UNIX_EPOCH,
         generation: 1,
         observed_generation: 1,
         live: story.new.clone(),
