@@ -1,9 +1,11 @@
 //! `make bench-undo`: how long an undo takes, on real pods, against `kubectl rollout undo` in the same run.
 //!
-//! Measured from the moment the API server shows the good template (polled every 25 ms) to the moment a watch shows the
-//! last good pod ready; medians. The floor is one container's start with its readiness: one replica, scaled from 0 to 1.
+//! Measured from the moment the API server shows the good template (polled every 25 ms) to the moment a watch shows all
+//! good pods ready, by the count of their ReplicaSet: to follow each of forty pods would take from the two cores what is
+//! measured. Medians. The floor is one container's start with its readiness: one replica, scaled from 0 to 1.
 #![allow(clippy::print_stdout, reason = "the benchmark is its output")]
 
+use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,16 +13,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::{PhaseName, RollbackPolicy};
 
 use crate::cluster::Cluster;
-use crate::sample::{Service, Tools, is_of, is_ready};
+use crate::sample::{Service, Tools, is_of, runs};
 use crate::say;
 
 const NAMESPACE: &str = "bench";
@@ -209,12 +213,21 @@ spec:
         Ok(deployments.get(NAME).await?)
     }
 
-    /// Follows the pods until it is so. A watch, not polling: lists of many pods would take the time that is measured.
-    async fn pods(&self, what: &str, is_so: impl Fn(&[Arc<Pod>]) -> bool) -> Result<()> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+    /// Follows the pods or ReplicaSets until it is so.
+    async fn follow<K>(&self, what: &str, is_so: impl Fn(&[Arc<K>]) -> bool) -> Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
         let (store, writer) = reflector::store();
         let config = watcher::Config::default().labels(&format!("app={NAME}"));
-        let mut events = pin!(watcher(pods, config).reflect(writer));
+        let objects: Api<K> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let mut events = pin!(watcher(objects, config).reflect(writer));
         let follow = async {
             while let Some(event) = events.next().await {
                 let listed = !matches!(event?, watcher::Event::Init | watcher::Event::InitApply(_));
@@ -222,27 +235,31 @@ spec:
                     return Ok(());
                 }
             }
-            anyhow::bail!("the watch of the pods ended")
+            anyhow::bail!("the watch ended")
         };
         tokio::time::timeout(PATIENCE, follow).await.with_context(|| format!("waited {PATIENCE:?} for {what}"))?
     }
 
     async fn ready(&self, version: &str, replicas: u32) -> Result<()> {
-        self.pods(&format!("{replicas} ready pods of {version}"), |pods| {
-            pods.iter().filter(|pod| is_of(pod, version) && is_ready(pod)).count() >= replicas as usize
+        self.follow(&format!("{replicas} ready pods of {version}"), |sets: &[Arc<ReplicaSet>]| {
+            sets.iter().any(|set| {
+                let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref()?.spec.as_ref());
+                let ready = set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
+                template.is_some_and(|spec| runs(spec, version)) && ready.unsigned_abs() >= replicas
+            })
         })
         .await
     }
 
     async fn only(&self, version: &str, replicas: u32) -> Result<()> {
-        self.pods(&format!("no pods but those of {version}"), |pods| {
+        self.follow(&format!("no pods but those of {version}"), |pods: &[Arc<Pod>]| {
             pods.len() == replicas as usize && pods.iter().all(|pod| is_of(pod, version))
         })
         .await
     }
 
     async fn gone(&self) -> Result<()> {
-        self.pods("no pods", <[_]>::is_empty).await
+        self.follow("no pods", <[Arc<Pod>]>::is_empty).await
     }
 
     async fn settled(&self) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 use crate::images::{OPERATOR, SAMPLE, TAG};
 use crate::tools;
@@ -286,7 +286,12 @@ spec:
 
 /// Whether a pod of the sample service has this VERSION.
 pub fn is_of(pod: &Pod, version: &str) -> bool {
-    let env = pod.spec.iter().flat_map(|spec| &spec.containers).filter_map(|one| one.env.as_ref()).flatten();
+    pod.spec.as_ref().is_some_and(|spec| runs(spec, version))
+}
+
+/// Whether what is started by this spec is of this version.
+pub fn runs(spec: &PodSpec, version: &str) -> bool {
+    let env = spec.containers.iter().filter_map(|one| one.env.as_ref()).flatten();
     let mut versions = env.filter(|env| env.name == "VERSION").filter_map(|env| env.value.as_deref());
     versions.any(|value| value == version)
 }
