@@ -32,7 +32,8 @@ pub enum Undone {
 ///
 /// The template is the good revision's as [`put_back`] gives it, raw: typed objects would drop fields that are newer
 /// than this program. A `test` on `resourceVersion` would fail with every status update of the rollout; one on the
-/// template says exactly what is meant.
+/// template says exactly what is meant. That on `generation` is for an undo that arrives late: after the bad template was
+/// undone and applied again, the template is the same, and the generation is not.
 pub async fn undo(
     client: &Client,
     namespace: &str,
@@ -46,6 +47,10 @@ pub async fn undo(
     let uid = Value::String(live.workload.uid.as_str().to_owned());
     let mut operations = vec![
         PatchOperation::Test(TestOperation { path: at(["metadata", "uid"]), value: uid }),
+        PatchOperation::Test(TestOperation {
+            path: at(["metadata", "generation"]),
+            value: live.workload.generation.into(),
+        }),
         PatchOperation::Test(TestOperation { path: at(["spec", "template"]), value: live.template.clone() }),
         PatchOperation::Replace(ReplaceOperation { path: at(["spec", "template"]), value: template }),
     ];
