@@ -34,7 +34,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
-use snapback_api::v1alpha1::{RollbackPolicy, TargetStatus};
+use snapback_api::v1alpha1::{PhaseName, RollbackPhase, RollbackPolicy, TargetStatus};
 use snapback_core::notice::Notice;
 use snapback_core::workload::Kind;
 
@@ -106,6 +106,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
         let is_marked = guarded.seen.get(name).is_some_and(|seen| seen.marked);
         if !is_marked
             && (guarded.policy.suspend && known.is_none_or(|known| known.rollback.is_none())
+                || is_mirrored(policy, known, &guarded)
                 || is_settled(shared, policy, known, &guarded, name)
                     && quarantine::released(shared, &namespace, known).is_empty())
         {
@@ -158,6 +159,20 @@ async fn one_target(
         }
         Observed::Live(live) => judge::judge(Look { shared, policy, guarded, name, known, live: &live }).await,
     }
+}
+
+/// Whether a `Rollback` acts on this target, and the target says all that it says. The workload is the other controller's to
+/// look at until then; what becomes of the `Rollback` wakes us.
+fn is_mirrored(policy: &RollbackPolicy, known: Option<&TargetStatus>, guarded: &Guarded) -> bool {
+    let Some((known, name)) = known.and_then(|known| Some((known, known.rollback.as_deref()?))) else { return false };
+    let mirrors = match guarded.records.standing(&known.uid, name) {
+        Some((RollbackPhase::Running, message)) => known.phase == PhaseName::RollingBack && known.message == message,
+        Some((RollbackPhase::Verifying, message)) => known.phase == PhaseName::Verifying && known.message == message,
+        _ => false,
+    };
+    mirrors
+        && policy.status.as_ref().and_then(|status| status.observed_generation) == policy.metadata.generation
+        && guarded.seen.get(&known.name).is_some_and(|seen| seen.uid == known.uid)
 }
 
 /// Whether nothing can have changed for this target: it is at rest, and the watch shows the very generation that the

@@ -40,6 +40,13 @@ impl Records {
         Self(by_workload)
     }
 
+    /// Where a record stands, and what it says.
+    pub(super) fn standing(&self, uid: &str, name: &str) -> Option<(RollbackPhase, &str)> {
+        let mut of_target = self.0.get(uid)?.iter().filter_map(|record| record.0.as_ref().ok());
+        let status = of_target.find(|record| record.metadata.name.as_deref() == Some(name))?.status.as_ref()?;
+        Some((status.phase?, &status.message))
+    }
+
     /// The record whose undo put the known good revision back, and of which the target does not know: a person's while
     /// it is under way, and one of ours whose order was placed when we died, or could not write it into the status. The
     /// target follows it, and quarantines what was left. Not before the undo is done: until then, it is judged on.
