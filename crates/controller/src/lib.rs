@@ -7,6 +7,7 @@ mod concern;
 pub mod config;
 pub mod context;
 pub mod error;
+pub mod lease;
 mod lists;
 mod pace;
 pub mod pod_watch;

@@ -2,11 +2,12 @@
 
 use std::hash::Hash;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, Ready, ready};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
@@ -16,7 +17,9 @@ use snapback_api::v1alpha1::{Rollback, RollbackPolicy};
 use snapback_core::workload::Kind;
 use snapback_prometheus::{Source, SourceError};
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::announce::Announcer;
@@ -24,6 +27,7 @@ use crate::concern::{policies_of, policies_of_record, rollbacks_of};
 use crate::config::OperatorConfig;
 use crate::context::{BadNow, Clock, Context, Failures};
 use crate::error::{Error, report};
+use crate::lease::{Elector, Leadership, LeaseOptions, fenced};
 use crate::lists::Lists;
 use crate::pace::Pace;
 use crate::pod_watch::{PodWatches, slim};
@@ -53,6 +57,9 @@ pub enum RunError {
     /// The configuration cannot be meant.
     #[error("the configuration: {0}")]
     Config(String),
+    /// Another replica leads, or may soon.
+    #[error("lost the lead: {0}")]
+    Lost(String),
     /// The port for metrics and health cannot be served.
     #[error("cannot serve metrics and health on {0}: {1}")]
     Serve(SocketAddr, std::io::Error),
@@ -68,27 +75,101 @@ pub struct Options {
     pub instance: Option<String>,
     /// The clock.
     pub clock: Clock,
+    /// Where several replicas agree on who leads; `None` if there is only this one.
+    pub lease: Option<LeaseOptions>,
 }
 
-/// Runs the operator until `stop` resolves.
+/// Runs the operator until `stop` resolves, or another replica leads.
+///
+/// The end is in order, and bounded: not ready any more, no new reconciles, those under way drained, the Lease released,
+/// then the port closed.
 pub async fn run(
     client: Client,
     options: Options,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let sources = options.config.sources.iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
-    let namespace = options.config.watch_namespaces.first().cloned();
-    let metrics = Arc::new(Metrics::default());
-    let health = Arc::new(Health::default());
+    let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
     let (stopped, _) = watch::channel(false);
+    let listen = options.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|error| RunError::Serve(listen, error))?;
+    let server = tokio::spawn(serve(listener, Arc::clone(&metrics), Arc::clone(&health), wait(stopped.subscribe())));
+
+    let mut stop = pin!(stop);
+    let mut elector =
+        options.lease.clone().map(|lease| Elector::new(client.clone(), lease, Arc::clone(&options.clock)));
+    let mut is_ours = true;
+    if let Some(elector) = &mut elector {
+        health.shares();
+        is_ours = tokio::select! {
+            () = elector.acquire(&health) => true,
+            () = &mut stop => false,
+        };
+    }
+    let mut lost = None;
+    if is_ours {
+        let leadership = elector.as_ref().map_or_else(Leadership::alone, Elector::leadership);
+        metrics.leads(true);
+        let lists = Lists::default();
+        let work = operate(&fenced(&client, &leadership), options, sources, &metrics, &lists, &stopped)?;
+        let work = tokio::spawn(work);
+        let synced = tokio::spawn(until_synced(lists.clone(), Arc::clone(&health)));
+        tokio::select! {
+            () = &mut stop => {}
+            why = keep(elector.as_mut(), &health) => lost = Some(why),
+        }
+        tracing::info!("stopping");
+        health.stopping();
+        stopped.send_replace(true);
+        synced.abort();
+        drain(work, &lists, lost.is_some()).await;
+        leadership.end();
+    }
+    health.stopping();
+    stopped.send_replace(true);
+    if let (Some(elector), None) = (&mut elector, &lost) {
+        elector.release().await;
+    }
+    match (server.await, lost) {
+        (_, Some(why)) => Err(RunError::Lost(why)),
+        (Ok(Err(error)), None) => Err(RunError::Serve(listen, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Resolves when we do not lead any more.
+async fn keep(elector: Option<&mut Elector>, health: &Health) -> String {
+    match elector {
+        Some(elector) => elector.keep(health).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Lets reconciles under way come to their end, for a while. Whoever does not lead any more cannot write, and a controller
+/// that is stopped before its first list never ends by itself: neither has anything to finish.
+async fn drain(mut work: JoinHandle<()>, lists: &Lists, is_lost: bool) {
+    let is_working = !is_lost && lists.all().now_or_never().is_some();
+    if is_working && tokio::time::timeout(DRAIN, &mut work).await.is_err() {
+        tracing::warn!("reconciles under way were cut off; the next start takes them up again");
+    }
+    work.abort();
+}
+
+/// Both controllers, and the watches that they share.
+fn operate(
+    client: &Client,
+    options: Options,
+    sources: Vec<Source>,
+    metrics: &Arc<Metrics>,
+    lists: &Lists,
+    stopped: &watch::Sender<bool>,
+) -> Result<impl Future<Output = ()> + use<>, RunError> {
+    let namespace = options.config.watch_namespaces.first().cloned();
     let until_stopped = || wait(stopped.subscribe());
 
-    let server = tokio::spawn(serve(options.listen, Arc::clone(&metrics), Arc::clone(&health), until_stopped()));
-
     // One metadata watch a kind for all workloads: names, labels, uids and generations.
-    let lists = Lists::default();
     let (rolled, for_rollbacks) = mpsc::unbounded_channel::<String>();
-    let watching = Watching { client: &client, namespace: namespace.as_deref(), lists: &lists, rolled };
+    let watching = Watching { client, namespace: namespace.as_deref(), lists, rolled };
     let (deployments, deployment_events) = watching.metadata(|lists| &lists.deployments);
     let (stateful_sets, stateful_set_events) = watching.metadata(|lists| &lists.stateful_sets);
     let (daemon_sets, daemon_set_events) = watching.metadata(|lists| &lists.daemon_sets);
@@ -104,7 +185,7 @@ pub async fn run(
         prober: Prober::new()?,
         pod_watches: PodWatches::new(client.clone(), wake),
         announcer: Announcer::new(client.clone(), options.instance),
-        metrics: Arc::clone(&metrics),
+        metrics: Arc::clone(metrics),
         clock: options.clock,
         limits: options.config.limits.limits().map_err(RunError::Config)?,
         history: options.config.history().map_err(RunError::Config)?,
@@ -116,7 +197,7 @@ pub async fn run(
     });
 
     let (policy_store, policy_writer) = reflector::store::<DeserializeGuard<RollbackPolicy>>();
-    let policy_api = api::<DeserializeGuard<RollbackPolicy>>(&client, namespace.as_deref());
+    let policy_api = api::<DeserializeGuard<RollbackPolicy>>(client, namespace.as_deref());
     let (respecified, for_others) = mpsc::unbounded_channel();
     let mut changes = SpecChanges::default();
     let policy_events = watcher(policy_api, watcher::Config::default())
@@ -130,7 +211,7 @@ pub async fn run(
     let (of_record, of_policy) = (policy_store.clone(), policy_store.clone());
     let [of_deployment, of_stateful_set, of_daemon_set] = std::array::from_fn(|_| policy_store.clone());
     let (acted, for_policies) = mpsc::unbounded_channel();
-    let rollback_api = api::<DeserializeGuard<Rollback>>(&client, namespace.as_deref());
+    let rollback_api = api::<DeserializeGuard<Rollback>>(client, namespace.as_deref());
     let rollback_events = watcher(rollback_api, watcher::Config::default())
         .default_backoff()
         .reflect(rollback_writer)
@@ -159,29 +240,15 @@ pub async fn run(
         )
         .graceful_shutdown_on(until_stopped());
 
-    let synced = tokio::spawn(until_synced(lists.clone(), Arc::clone(&health)));
-
     let judging = policies
         .run(paced(policy::reconcile), on_policy_error, policy_context)
         .for_each(async |done| log("policy", done));
     let acting = rollbacks
         .run(paced(rollback::reconcile), on_rollback_error, shared)
         .for_each(async |done| log("rollback", done));
-    let work = tokio::spawn(async move { tokio::join!(judging, acting) });
-
-    stop.await;
-    tracing::info!("stopping");
-    health.stopping();
-    let _ = stopped.send(true);
-    // A controller that is stopped before its first list never ends by itself.
-    if tokio::time::timeout(DRAIN, work).await.is_err() {
-        tracing::warn!("reconciles under way were cut off; the next start takes them up again");
-    }
-    synced.abort();
-    match server.await {
-        Ok(Err(error)) => Err(RunError::Serve(options.listen, error)),
-        _ => Ok(()),
-    }
+    Ok(async move {
+        tokio::join!(judging, acting);
+    })
 }
 
 async fn until_synced(lists: Lists, health: Arc<Health>) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 use snapback_controller::config::OperatorConfig;
+use snapback_controller::lease::{LeaseOptions, Terms};
 use snapback_controller::run::{Options, run as operate};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -19,6 +20,10 @@ pub(crate) struct Run {
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "SNAPBACK_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// The Lease by which several replicas agree on who does the work, as NAMESPACE/NAME. Without one there must be only this
+    /// replica.
+    #[arg(long, env = "SNAPBACK_LEASE", value_parser = lease)]
+    lease: Option<(String, String)>,
     /// What is logged, as in RUST_LOG.
     #[arg(long, env = "SNAPBACK_LOG", default_value = "info,kube_client=warn,kube_runtime=warn")]
     log: String,
@@ -43,11 +48,17 @@ pub(crate) fn run(arguments: &Run) -> anyhow::Result<()> {
         // Every request has a bound of its own; replays behind our back would outlast it.
         kubernetes.default_retry = false;
         let client = kube::Client::try_from(kubernetes)?;
+        let instance = std::env::var("POD_NAME").ok().or_else(|| std::env::var("HOSTNAME").ok());
+        let lease = arguments.lease.clone().map(|(namespace, name)| {
+            let identity = instance.clone().context("--lease needs this replica's name: set POD_NAME")?;
+            anyhow::Ok(LeaseOptions { namespace, name, identity, terms: Terms::default() })
+        });
         let options = Options {
             config,
             listen: arguments.listen,
-            instance: std::env::var("POD_NAME").ok().or_else(|| std::env::var("HOSTNAME").ok()),
+            instance,
             clock: Arc::new(jiff::Timestamp::now),
+            lease: lease.transpose()?,
         };
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let stop = async move {
@@ -60,4 +71,13 @@ pub(crate) fn run(arguments: &Run) -> anyhow::Result<()> {
         operate(client, options, stop).await?;
         Ok(())
     })
+}
+
+fn lease(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err("must be NAMESPACE/NAME, such as snapback-system/snapback".to_owned()),
+    }
 }

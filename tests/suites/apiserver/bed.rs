@@ -83,6 +83,7 @@ impl Bed {
             listen: ([127, 0, 0, 1], 0).into(),
             instance: None,
             clock: Arc::new(jiff::Timestamp::now),
+            lease: None,
         };
         let (stop, stopped) = oneshot::channel();
         let operator = tokio::spawn(async move {

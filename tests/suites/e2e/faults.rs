@@ -1,6 +1,6 @@
 //! Scenarios in which something else fails: the source, Prometheus itself, the operator.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use snapback_api::v1alpha1::{PhaseName, RollbackPhase, TargetStatus, VerdictName};
@@ -86,18 +86,24 @@ fn start_prometheus(bed: &Bed) -> Result<()> {
     bed.wait(cluster.start_prometheus())
 }
 
-/// Deletes the operator's pod without any grace: the process is killed where it stands.
-fn kill_operator(scenario: &Scenario<'_>) -> Result<()> {
-    let pod = scenario.operator_pod()?;
+/// Deletes the leader's pod without any grace: the process is killed where it stands. The other replica leads soon.
+fn kill_leader(scenario: &Scenario<'_>) -> Result<()> {
+    let pod = scenario.leader()?;
     let arguments = ["-n", "snapback-system", "delete", "pod", &pod, "--force", "--grace-period=0"];
-    scenario.bed.tools.kubectl(&arguments).map(drop)
+    let killed = Instant::now();
+    scenario.bed.tools.kubectl(&arguments)?;
+    while scenario.leader().is_ok_and(|leader| leader == pod) {
+        ensure!(killed.elapsed() < Duration::from_secs(20), "nobody took over from {pod} within 20 s");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 pub(crate) fn killed_in_soak(bed: &Bed) -> Result<()> {
     let scenario = Scenario::adopted(bed, "s11-soak", 30, "soak: {duration: 20s, interval: 2s}")?;
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2")]))?;
     let soaking = scenario.target("soaking", 40, |target| target.phase == PhaseName::Soaking)?;
-    kill_operator(&scenario)?;
+    kill_leader(&scenario)?;
     let passed = scenario.target("passed", 60, |target| target.phase == PhaseName::Idle)?;
     ensure!(passed.reason == "KnownGood", "{} {}", passed.reason, passed.message);
     // The soak's clock went on: it did not begin anew with the new process.
@@ -111,7 +117,7 @@ pub(crate) fn killed_in_rollback(bed: &Bed) -> Result<()> {
     let scenario = Scenario::adopted(bed, "s11-rollback", 30, ERRORS)?;
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("ERROR_RATIO", "0.5")]))?;
     scenario.rollback_is(60, "there", |_| true)?;
-    kill_operator(&scenario)?;
+    kill_leader(&scenario)?;
     scenario.ended(RollbackPhase::Succeeded, 90)?;
     scenario.is_version("v1")?;
     ensure!(scenario.rollbacks()?.len() == 1, "there is more than one Rollback");
@@ -122,7 +128,7 @@ pub(crate) fn killed_in_rollback(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// Lists and gets of the operator in half a minute of rest: none. Watches are opened before and stay.
+/// Lists and gets of the operator in half a minute of rest: none but those of its Lease. Watches are opened before and stay.
 pub(crate) fn idle_traffic(bed: &Bed) -> Result<()> {
     let scenario = Scenario::adopted(bed, "idle", 0, "")?;
     std::thread::sleep(Duration::from_secs(5));
@@ -132,7 +138,7 @@ pub(crate) fn idle_traffic(bed: &Bed) -> Result<()> {
         let ours = text.lines().filter(|line| line.contains("system:serviceaccount:snapback-system:snapback"));
         let parsed = ours.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let shown = parsed
-            .filter(|entry| entry["verb"] != "watch")
+            .filter(|entry| entry["verb"] != "watch" && entry["objectRef"]["resource"] != "leases")
             .map(|entry| format!("{} {}", entry["verb"], entry["requestURI"]));
         Ok(shown.collect())
     };

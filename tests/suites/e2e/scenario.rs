@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
@@ -57,7 +58,9 @@ impl Bed {
 
     /// The operator's log, for a failed run.
     pub(crate) fn tell_logs(&self) {
-        let log = self.tools.kubectl(&["-n", "snapback-system", "logs", "deploy/snapback", "--tail=60"]);
+        let all =
+            ["-n", "snapback-system", "logs", "--selector=app.kubernetes.io/name=snapback", "--prefix", "--tail=60"];
+        let log = self.tools.kubectl(&all);
         eprintln!("the end of the operator's log:\n{}", log.unwrap_or_else(|error| error.to_string()));
     }
 }
@@ -323,11 +326,10 @@ spec:
         Ok(ours.filter_map(|event| event.reason).collect())
     }
 
-    /// The name of the operator's pod.
-    pub(crate) fn operator_pod(&self) -> Result<String> {
-        let pods: Api<Pod> = Api::namespaced(self.bed.client.clone(), "snapback-system");
-        let found = self.bed.wait(pods.list(&ListParams::default()))?;
-        let alive = found.items.iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
-        Ok(alive.context("the operator has no pod")?.name_any())
+    /// The name of the operator's pod that leads.
+    pub(crate) fn leader(&self) -> Result<String> {
+        let leases: Api<Lease> = Api::namespaced(self.bed.client.clone(), "snapback-system");
+        let lease = self.bed.wait(leases.get("snapback"))?;
+        lease.spec.and_then(|spec| spec.holder_identity).context("nobody leads")
     }
 }

@@ -1,21 +1,37 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use super::Metrics;
 
-/// Whether the operator does its work.
+/// Whether the operator does its work, or would do it if the leader died.
 #[derive(Debug, Default)]
 pub struct Health {
     synced: AtomicBool,
     stopping: AtomicBool,
+    share: Mutex<Share>,
+}
+
+/// What is ours to do.
+#[derive(Debug, Default)]
+enum Share {
+    /// There is nobody to share with.
+    #[default]
+    All,
+    /// Nobody has seen the Lease yet.
+    Unknown,
+    /// It is all ours until then.
+    Leads(Instant),
+    /// Another one leads, as the Lease said until then.
+    StandsBy(String, Instant),
 }
 
 impl Health {
@@ -29,20 +45,47 @@ impl Health {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    fn state(&self) -> Result<&'static str, &'static str> {
-        match (self.synced.load(Ordering::Relaxed), self.stopping.load(Ordering::Relaxed)) {
-            (_, true) => Err("stopping"),
-            (false, _) => {
-                Err("waiting for the first lists from the API server (is the CRD installed, is RBAC complete?)")
-            }
-            (true, false) => Ok("ok"),
+    /// There is a Lease, and it was not read yet.
+    pub(crate) fn shares(&self) {
+        self.share(Share::Unknown);
+    }
+
+    /// We lead until then, unless that is prolonged.
+    pub(crate) fn leads(&self, until: Instant) {
+        self.share(Share::Leads(until));
+    }
+
+    /// Another one leads; we would know of a change until then.
+    pub(crate) fn stands_by(&self, leader: String, until: Instant) {
+        self.share(Share::StandsBy(leader, until));
+    }
+
+    fn share(&self, share: Share) {
+        *self.share.lock().unwrap_or_else(PoisonError::into_inner) = share;
+    }
+
+    /// Whether a Service or a rollout may count on this replica, and why not.
+    fn state(&self, now: Instant) -> Result<String, String> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err("stopping".to_owned());
         }
+        match &*self.share.lock().unwrap_or_else(PoisonError::into_inner) {
+            Share::StandsBy(leader, until) if now < *until => return Ok(format!("standing by; {leader} leads")),
+            Share::Leads(until) if now < *until => {}
+            Share::All => {}
+            Share::Unknown => return Err("the Lease could not be read yet (is RBAC complete?)".to_owned()),
+            Share::Leads(_) | Share::StandsBy(..) => return Err("the API server cannot be reached".to_owned()),
+        }
+        if self.synced.load(Ordering::Relaxed) {
+            return Ok("ok".to_owned());
+        }
+        Err("waiting for the first lists from the API server (is the CRD installed, is RBAC complete?)".to_owned())
     }
 }
 
 /// Serves until `stop` resolves.
 pub async fn serve(
-    address: SocketAddr,
+    listener: TcpListener,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -57,7 +100,7 @@ pub async fn serve(
         }
     };
     let ready = move || async move {
-        match health.state() {
+        match health.state(Instant::now()) {
             Ok(text) => (StatusCode::OK, text),
             Err(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
         }
@@ -66,6 +109,44 @@ pub async fn serve(
         .route("/metrics", get(scrape))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready));
-    let listener = tokio::net::TcpListener::bind(address).await?;
     axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn alone_it_is_ready_with_the_first_lists_and_no_more_once_it_stops() {
+        let (health, now) = (Health::default(), Instant::now());
+        assert!(health.state(now).unwrap_err().contains("first lists"));
+        health.synced();
+        assert_eq!(health.state(now), Ok("ok".to_owned()));
+        health.stopping();
+        assert_eq!(health.state(now), Err("stopping".to_owned()));
+    }
+
+    #[test]
+    fn a_replica_is_ready_while_it_knows_who_leads() {
+        let (health, now) = (Health::default(), Instant::now());
+        health.shares();
+        assert!(health.state(now).unwrap_err().contains("Lease"));
+        health.stands_by("other".to_owned(), now + SECOND);
+        assert_eq!(health.state(now), Ok("standing by; other leads".to_owned()));
+        assert!(health.state(now + SECOND).unwrap_err().contains("cannot be reached"));
+    }
+
+    #[test]
+    fn a_leader_is_ready_with_the_first_lists_and_while_it_can_renew() {
+        let (health, now) = (Health::default(), Instant::now());
+        health.leads(now + SECOND);
+        assert!(health.state(now).unwrap_err().contains("first lists"));
+        health.synced();
+        assert_eq!(health.state(now), Ok("ok".to_owned()));
+        assert!(health.state(now + SECOND).unwrap_err().contains("cannot be reached"));
+    }
 }

@@ -35,6 +35,7 @@ pub struct Metrics {
     decided: Counter<u64, AtomicU64>,
     returned: Counter<u64, AtomicU64>,
     judged: Gauge<i64, AtomicI64>,
+    leads: Gauge<i64, AtomicI64>,
     detect: Histogram,
     undo: Histogram,
     recover: Histogram,
@@ -50,6 +51,7 @@ impl Default for Metrics {
             decided: Counter::default(),
             returned: Counter::default(),
             judged: Gauge::default(),
+            leads: Gauge::default(),
             detect: seconds(),
             undo: seconds(),
             recover: seconds(),
@@ -61,6 +63,7 @@ impl Default for Metrics {
         let returned = "Quarantined revisions that came back and were undone again: oscillation";
         registry.register("returns", returned, metrics.returned.clone());
         registry.register("judged_targets", "Targets that are judged now", metrics.judged.clone());
+        registry.register("leader", "1 on the replica that does the work", metrics.leads.clone());
         let detect = "From the first sight of a bad rollout to the decision, in seconds";
         registry.register("time_to_detect_seconds", detect, metrics.detect.clone());
         let undo = "From the decision to the API server's acceptance of the undo, in seconds";
@@ -72,6 +75,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Whether this replica does the work.
+    pub fn leads(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
+    }
+
     /// Counts a reconcile.
     pub fn reconciled(&self, controller: &'static str, outcome: &'static str) {
         self.reconciles.get_or_create(&Reconciled { controller, outcome }).inc();

@@ -13,6 +13,7 @@ mod freezes;
 mod history;
 mod jobs;
 mod keeping;
+mod leaders;
 mod others;
 mod probes;
 mod readiness;

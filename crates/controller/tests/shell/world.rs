@@ -187,7 +187,16 @@ impl World {
 
     /// Starts an operator with empty caches; another one may run.
     pub(crate) fn start(&mut self) {
-        let options = Options {
+        let options = self.options();
+        let client = self.api.client();
+        self.operator = Some(tokio::spawn(async move { run(client, options, std::future::pending()).await.unwrap() }));
+    }
+
+    /// What an operator of this world starts with.
+    pub(crate) fn options(&self) -> Options {
+        // As the binary does; another world may have been faster.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        Options {
             config: OperatorConfig {
                 sources: self.source.iter().map(|(url, _)| SourceConfig::new("main", url)).collect(),
                 features: FeaturesConfig { secrets_in_config_restore: self.secrets },
@@ -196,11 +205,8 @@ impl World {
             listen: ([127, 0, 0, 1], 0).into(),
             instance: None,
             clock: Arc::clone(&self.clock),
-        };
-        // As the binary does; another world may have been faster.
-        _ = rustls::crypto::ring::default_provider().install_default();
-        let client = self.api.client();
-        self.operator = Some(tokio::spawn(async move { run(client, options, std::future::pending()).await.unwrap() }));
+            lease: None,
+        }
     }
 
     /// Ends the operator where it stands.
