@@ -23,7 +23,7 @@ unit: ## Unit, property and golden tests; needs nothing but Rust
 	$(CARGO) test --locked --workspace --exclude snapback-tests
 
 suites: ## Schemas, admission and manifests on a real API server; metrics, lint and a backtest with a real Prometheus
-	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test sources --test lint --test backtest
+	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test kills --test sources --test lint --test backtest
 
 e2e: ## The scenarios, with real pods and a real Prometheus (root)
 	$(CARGO) test --locked -p snapback-tests --test e2e
