@@ -106,9 +106,10 @@ impl JobTemplate {
         }
         let mut labels = self.labels.clone();
         let mut metadata = json!({"name": new.name, "namespace": new.namespace, "annotations": self.annotations});
+        // Without it, admission lets nothing of ours in; a trial before there is a Rollback has none to name.
+        let label: String = new.owner.as_ref().map(|(name, _)| name.chars().take(63).collect()).unwrap_or_default();
+        labels.insert(ROLLBACK_LABEL.to_owned(), json!(label.trim_end_matches(['-', '.'])));
         if let Some((name, uid)) = &new.owner {
-            let label: String = name.chars().take(63).collect();
-            labels.insert(ROLLBACK_LABEL.to_owned(), json!(label.trim_end_matches(['-', '.'])));
             metadata["ownerReferences"] =
                 json!([{"apiVersion": "snapback.dev/v1alpha1", "kind": "Rollback", "name": name, "uid": uid}]);
         }

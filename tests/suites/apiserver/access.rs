@@ -14,10 +14,10 @@ use crate::operator::{TARGET, adopted, crashing, deployment};
 
 const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
-const OPERATOR: &str = "system:serviceaccount:snapback-system:snapback";
+pub(crate) const OPERATOR: &str = "system:serviceaccount:snapback-system:snapback";
 
 /// Tries until it succeeds: rights and admission policies reach the API server's caches a moment after they are stored.
-fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         match attempt() {
@@ -59,7 +59,7 @@ fn approve_as(bed: &Bed, namespace: &str, user: &str, approval: &Value) -> Resul
     bed.tools.kubectl(&["-n", namespace, "--as", user, "patch", "rollback", "asking", "--type=merge", "-p", &patch])
 }
 
-fn bind(bed: &Bed, namespace: &str, role: &str, user: &str) -> Result<()> {
+pub(crate) fn bind(bed: &Bed, namespace: &str, role: &str, user: &str) -> Result<()> {
     let role_flag = format!("--clusterrole={role}");
     let name = format!("{role}-{}", user.replace([':', '@'], "-"));
     bed.tools
@@ -82,7 +82,7 @@ fn in_force(bed: &Bed) -> Result<()> {
     })
 }
 
-fn refused(result: Result<String>, words: &str) -> Result<()> {
+pub(crate) fn refused(result: Result<String>, words: &str) -> Result<()> {
     let said = format!("{:#}", result.err().with_context(|| format!("it was accepted, not refused with {words:?}"))?);
     ensure!(said.contains(words), "{words:?} is not in {said}");
     Ok(())
@@ -160,8 +160,8 @@ pub(crate) fn confined(bed: &Bed) -> Result<()> {
 /// What the API server's own reading of the expressions, with the schema at hand, finds: nothing.
 pub(crate) fn type_checked(bed: &Bed) -> Result<()> {
     let kind = "validatingadmissionpolicies";
-    let policy = bed.tools.kubectl(&["get", kind, "snapback-rollbacks", "-o", "json"])?;
-    let warnings = |name: &str, change: (&str, &str)| -> Result<Value> {
+    let policy = |name: &str| bed.tools.kubectl(&["get", kind, name, "-o", "json"]);
+    let warnings = |policy: &str, name: &str, change: (&str, &str)| -> Result<Value> {
         let spec: Value = serde_json::from_str::<Value>(&policy.replace(change.0, change.1))?["spec"].take();
         let copy = json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -179,13 +179,16 @@ pub(crate) fn type_checked(bed: &Bed) -> Result<()> {
         checked
     };
     // The controller learns of new kinds with a delay, and knows nothing wrong of a kind that it does not know.
+    let rollbacks = policy("snapback-rollbacks")?;
     eventually("a warning of a misspelt field", || {
-        let warned = warnings("access-misspelt", ("approval.by", "approval.buy"))?;
+        let warned = warnings(&rollbacks, "access-misspelt", ("approval.by", "approval.buy"))?;
         ensure!(warned.to_string().contains("undefined field 'buy'"), "{warned}");
         Ok(())
     })?;
-    let warned = warnings("access-as-it-is", ("", ""))?;
-    ensure!(warned.is_null(), "{warned:#}");
+    for part in ["rollbacks", "deployments", "statefulsets", "daemonsets", "own"] {
+        let warned = warnings(&policy(&format!("snapback-{part}"))?, &format!("access-{part}"), ("", ""))?;
+        ensure!(warned.is_null(), "{part}: {warned:#}");
+    }
     Ok(())
 }
 

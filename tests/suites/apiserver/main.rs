@@ -5,6 +5,7 @@
 mod access;
 mod admission;
 mod bed;
+mod confinement;
 mod documents;
 mod freezing;
 mod handing_back;
@@ -25,7 +26,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 64] = [
+const TESTS: [Test; 67] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -37,6 +38,9 @@ const TESTS: [Test; 64] = [
     ("only_the_operator_decides_in_the_name_of_a_policy", access::policy_decides),
     ("the_admission_policy_of_a_confined_operator_is_confined", access::confined),
     ("the_admission_policy_has_no_type_warnings", access::type_checked),
+    ("the_operator_changes_nothing_of_a_workload_but_what_an_undo_needs", confinement::workloads),
+    ("the_operator_makes_and_deletes_only_its_own", confinement::own),
+    ("an_operator_with_one_namespace_changes_nothing_elsewhere", confinement::elsewhere),
     ("each_role_may_do_its_part_and_no_more", access::roles),
     ("the_built_in_roles_hold_ours", access::aggregated),
     ("the_printed_command_approves", access::printed_command),

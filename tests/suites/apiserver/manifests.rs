@@ -31,7 +31,7 @@ pub(crate) fn chart(bed: &Bed) -> Result<()> {
             .with_context(|| format!("{more:?}"))?;
     }
     let objects = chart_objects(bed, &[SOURCES])?;
-    ensure!(!objects.contains("[batch]"), "the operator may create Jobs though nobody enabled it");
+    ensure!(!objects.contains("- apiGroups: [batch]\n"), "the operator may create Jobs though nobody enabled it");
     for safeguard in
         ["runAsNonRoot: true", "readOnlyRootFilesystem: true", "seccompProfile: {type: RuntimeDefault}", "drop: [ALL]"]
     {
