@@ -29,7 +29,7 @@ pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T>) 
 }
 
 /// A Rollback that asks a person; `more` is further YAML of its spec.
-fn asking(namespace: &str, trigger: &str, more: &str) -> String {
+pub(crate) fn asking(namespace: &str, trigger: &str, more: &str) -> String {
     // One of long ago would be deleted as soon as it has ended.
     let now = jiff::Timestamp::now();
     format!(

@@ -1,6 +1,6 @@
 //! One control plane for all tests, with the operator in this process under the rights that its chart gives it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub(crate) struct Bed {
 
 /// In the order in which it is stopped.
 struct Running {
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     operator: tokio::task::JoinHandle<()>,
     cluster: Cluster,
 }
@@ -95,7 +95,7 @@ impl Bed {
             tools,
             numbers,
             runtime: tokio::runtime::Handle::current(),
-            running: Mutex::new(Some(Running { stop, operator, cluster })),
+            running: Mutex::new(Some(Running { stop: Some(stop), operator, cluster })),
         })
     }
 
@@ -103,6 +103,11 @@ impl Bed {
     pub(crate) fn client_as(&self, user: &str) -> Result<Client> {
         let kubeconfig = self.running().as_ref().map(|running| running.cluster.kubeconfig.clone());
         self.wait(client_as(&kubeconfig.context("the bed is taken down")?, user))
+    }
+
+    /// Who called what.
+    pub(crate) fn audit_log(&self) -> Option<PathBuf> {
+        self.running().as_ref().map(|running| running.cluster.audit_log.clone())
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
@@ -113,14 +118,21 @@ impl Bed {
         self.runtime.block_on(future)
     }
 
-    /// Takes everything down; gives what is still there.
-    pub(crate) fn tear_down(&self) -> Vec<String> {
-        let Some(running) = self.running().take() else { return Vec::new() };
-        _ = running.stop.send(());
-        // Told apart from the runtime: this may be called from one of its own threads.
-        while !running.operator.is_finished() {
+    /// Stops the operator. Told apart from the runtime: this may be called from one of its own threads.
+    pub(crate) fn stop_operator(&self) {
+        let is_running = |running: &mut Running| {
+            _ = running.stop.take().map(|stop| stop.send(()));
+            !running.operator.is_finished()
+        };
+        while self.running().as_mut().is_some_and(is_running) {
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Takes everything down; gives what is still there.
+    pub(crate) fn tear_down(&self) -> Vec<String> {
+        self.stop_operator();
+        let Some(running) = self.running().take() else { return Vec::new() };
         let folder = running.cluster.run_dir().path().to_path_buf();
         let made = run_dir::processes(&folder);
         assert!(!made.is_empty(), "the record of what runs is empty");

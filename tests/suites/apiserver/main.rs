@@ -15,6 +15,7 @@ mod manifests;
 mod numbers;
 mod operator;
 mod readiness;
+mod rights;
 mod workloads;
 
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 67] = [
+const TESTS: [Test; 69] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -93,7 +94,15 @@ const TESTS: [Test; 67] = [
     ("one_name_of_two_kinds_is_two_targets", workloads::kinds_apart),
     ("a_rollback_by_hand_goes_back_and_get_tells_it", operator::by_hand),
     ("a_rollback_by_hand_that_admission_would_refuse_ends_at_once", readiness::by_hand),
+    ("what_the_known_good_template_refers_to_is_looked_for", readiness::references),
+    ("a_record_of_long_ago_goes_once_it_has_ended", readiness::old_record),
     ("a_template_that_is_about_to_be_pruned_is_told_before_it_is", readiness::history),
+];
+
+/// After all others, one after the other.
+const LAST: [Test; 2] = [
+    ("an_object_that_an_older_schema_let_in_is_said_to_be_unreadable", readiness::undecodable),
+    ("every_right_is_used_and_no_other_is_asked_for", rights::all_used_and_no_other),
 ];
 
 fn main() -> ExitCode {
@@ -128,11 +137,17 @@ fn main() -> ExitCode {
         #[allow(clippy::exit, reason = "everything is taken down")]
         std::process::exit(130);
     });
+    let is_whole = arguments.filter.is_none() && arguments.skip.is_empty();
     let trial = |(name, test): Test| {
         let bed = Arc::clone(&bed);
         Trial::test(name, move || test(&bed).map_err(|error| Failed::from(format!("{error:#}"))))
     };
-    let ended = libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect());
+    let mut ended = libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect());
+    // What all of them together used can only be told after all of them.
+    if is_whole && !ended.has_failed() {
+        arguments.test_threads = Some(1);
+        ended = libtest_mimic::run(&arguments, LAST.into_iter().map(trial).collect());
+    }
     let left = bed.tear_down();
     if !left.is_empty() {
         eprintln!("the test bed left behind: {left:?}");

@@ -128,3 +128,60 @@ spec: {{policyName: {namespace}, validationActions: [Deny]}}
     ensure!(bed.tools.kubectl(&generation)? == before, "something was changed");
     bed.tools.kubectl(&["delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", &namespace]).map(drop)
 }
+
+/// What the known good template refers to is looked for, each by its own right.
+pub(crate) fn references(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("references")?;
+    let objects = format!(
+        "apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: runner, namespace: {namespace}}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: disk, namespace: {namespace}}}
+spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}, storageClassName: none, volumeName: none}}
+---
+"
+    );
+    let spec = "spec: {serviceAccountName: runner, volumes: [{name: disk, persistentVolumeClaim: {claimName: disk}}], \
+                nodeName: simulated, containers:";
+    let manifest = deployment(&namespace).replace("spec: {containers:", spec);
+    ensure!(manifest.contains("serviceAccountName"), "{manifest}");
+    bed.tools.apply(&format!("{objects}{manifest}"))?;
+    bed.rolled_out(&namespace, "deploy/checkout")?;
+    bed.policy(&namespace, "checkout", &format!("{TARGET}\n{RULES}"))?;
+    bed.until(&namespace, "checkout", "all is there", |policy| is(policy, "KnownGood", ""))?;
+    bed.tools.kubectl(&["-n", &namespace, "delete", "serviceaccount", "runner"])?;
+    // The next release does not need it; the way back does.
+    bed.tools.apply(&deployment(&namespace).replace("checkout:v1", "checkout:v2"))?;
+    bed.until(&namespace, "checkout", "it is gone", |policy| is(policy, "ReferenceMissing", "ServiceAccount runner"))
+        .map(drop)
+}
+
+/// A record of long ago goes once it has ended.
+pub(crate) fn old_record(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("old-record")?;
+    bed.tools.apply(&crate::access::asking(&namespace, "Manual", ""))?;
+    let ended = ["-n", &namespace, "get", "rollback", "asking", "-o", "jsonpath={.status.timeline.endedAt}"];
+    eventually("its end", || Ok(!bed.tools.kubectl(&ended)?.is_empty()))?;
+    let long_ago = r#"{"status":{"timeline":{"endedAt":"2020-01-02T03:04:05Z"}}}"#;
+    let patch = ["patch", "rollback", "asking", "--subresource=status", "--type=merge", "-p", long_ago];
+    bed.tools.kubectl(&[&["-n", &namespace][..], &patch].concat())?;
+    let get = ["-n", &namespace, "get", "rollback", "asking", "--ignore-not-found", "-o", "name"];
+    eventually("the record deleted", || Ok(bed.tools.kubectl(&get)?.is_empty()))
+}
+
+/// An older schema let it in: it cannot be read, and says so. No other test runs meanwhile.
+pub(crate) fn undecodable(bed: &Bed) -> Result<()> {
+    let crd = "rollbackpolicies.snapback.dev";
+    let loose = r#"[{"op":"replace","path":"/spec/versions/0/schema/openAPIV3Schema","value":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}]"#;
+    bed.tools.kubectl(&["patch", "crd", crd, "--type=json", "-p", loose])?;
+    let namespace = bed.namespace("undecodable")?;
+    eventually("the loose schema", || Ok(bed.policy(&namespace, "checkout", "mode: 7").is_ok()))?;
+    let said = "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}";
+    let get = ["-n", &namespace, "get", "rollbackpolicies", "checkout", "-o", said];
+    eventually("the object said to be unreadable", || {
+        Ok(bed.tools.kubectl(&get)?.contains("the object cannot be read"))
+    })
+}
