@@ -28,6 +28,10 @@ pub struct SourceConfig {
     /// that they have, or not at all, are sent in any case; an empty value leaves one out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub query_params: BTreeMap<String, String>,
+    /// A label of every series, such as `namespace`: policies may select by their own namespace in it, and see no other
+    /// series. Absent: they may ask for anything that the source has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confine_to_namespace_by: Option<String>,
     /// The longest reply that is read, in bytes.
     #[serde(default = "default_max_response_bytes")]
     pub max_response_bytes: usize,
@@ -112,6 +116,7 @@ impl SourceConfig {
             headers: BTreeMap::new(),
             timeout: None,
             query_params: BTreeMap::new(),
+            confine_to_namespace_by: None,
             max_response_bytes: default_max_response_bytes(),
             max_concurrent_queries: default_max_concurrent_queries(),
         }

@@ -12,6 +12,7 @@
 mod ask;
 mod batch;
 mod config;
+mod confined;
 mod counters;
 mod credentials;
 mod envelope;
@@ -30,6 +31,7 @@ mod transport;
 pub use ask::Instants;
 pub use batch::{Counter, Pods, Shared};
 pub use config::{AuthConfig, BasicConfig, HeaderValueConfig, SourceConfig, TlsConfig};
+pub use confined::{ConfinementError, confine};
 pub use counters::{latencies, requests, scraped};
 pub use credentials::CredentialsError;
 pub use envelope::{Series, read_reply};

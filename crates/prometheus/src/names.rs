@@ -210,7 +210,7 @@ impl CompiledNames {
 }
 
 /// Prometheus' classic names. Those in quotes (`{"http.requests"}`) are not supported: no preset needs them.
-fn is_name(text: &str, colons: bool) -> bool {
+pub(crate) fn is_name(text: &str, colons: bool) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colons && c == ':');
     text.starts_with(|c: char| fits(c) && !c.is_ascii_digit()) && text.chars().all(fits)
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::SourceConfig;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::envelope::{self, Series};
+use crate::names::is_name;
 use crate::transport::{Transport, TransportError, outage};
 
 const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(10);
@@ -80,6 +81,7 @@ pub struct Source {
     timeout: Duration,
     max_response_bytes: usize,
     permits: Semaphore,
+    confined_by: Option<String>,
     /// Set once the server refused POST.
     get_only: AtomicBool,
 }
@@ -129,6 +131,9 @@ impl Source {
         if timeout.is_zero() {
             return Err(setting("timeout must not be zero".to_owned()));
         }
+        if config.confine_to_namespace_by.as_ref().is_some_and(|label| !is_name(label, false)) {
+            return Err(setting("confineToNamespaceBy must be the name of a label, such as namespace".to_owned()));
+        }
         if config.max_response_bytes == 0 {
             return Err(setting("maxResponseBytes must not be zero".to_owned()));
         }
@@ -158,6 +163,7 @@ impl Source {
             timeout,
             max_response_bytes: config.max_response_bytes,
             permits: Semaphore::new(config.max_concurrent_queries),
+            confined_by: config.confine_to_namespace_by.clone(),
             get_only: AtomicBool::new(false),
         })
     }
@@ -165,6 +171,11 @@ impl Source {
     /// The name by which policies refer to it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The label by which policies see nothing but their own namespace, if they are confined.
+    pub fn confined_by(&self) -> Option<&str> {
+        self.confined_by.as_deref()
     }
 
     /// Evaluates a query at `start`, `start + step` and so on up to `end`.

@@ -12,7 +12,7 @@ use snapback_prometheus::CompiledNames;
 
 use super::PolicyContext;
 use super::quarantine::Records;
-use crate::sampler::{metric_names, validate_queries};
+use crate::sampler::{confined, metric_names, validate_queries};
 
 /// A policy that means something.
 pub(super) struct Guarded {
@@ -81,12 +81,20 @@ fn understood(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<(Policy, C
         invalid("spec.metrics".to_owned(), format!("must hold names that can be asked for: {error}"))
     })?;
     validate_queries(&policy.spec)?;
-    if let Some(source) = policy.spec.metrics.as_ref().and_then(|metrics| metrics.source.as_deref())
-        && let Err(missing) = ctx.shared.sampler.source(Some(source))
-    {
-        let text = missing.to_string();
-        let problem = text.strip_prefix("spec.metrics.source ").unwrap_or(&text).to_owned();
-        return Err(invalid("spec.metrics.source".to_owned(), problem));
+    let wanted = policy.spec.metrics.as_ref().and_then(|metrics| metrics.source.as_deref());
+    match ctx.shared.sampler.source(wanted) {
+        Ok(source) => {
+            if let Some(label) = source.confined_by() {
+                confined(&validated, &names, label, policy.metadata.namespace.as_deref().unwrap_or_default())?;
+            }
+        }
+        Err(missing) if wanted.is_some() => {
+            let text = missing.to_string();
+            let problem = text.strip_prefix("spec.metrics.source ").unwrap_or(&text).to_owned();
+            return Err(invalid("spec.metrics.source".to_owned(), problem));
+        }
+        // Who names none may need none.
+        Err(_) => {}
     }
     Ok((validated, names))
 }

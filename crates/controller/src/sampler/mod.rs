@@ -6,12 +6,14 @@
 //! same interval are due at the same instants, so that one query a metric serves all of them.
 
 mod batch;
+mod confined;
 mod counted;
 mod grid;
 mod names;
 mod own;
 mod texts;
 
+pub(crate) use confined::confined;
 pub use grid::Grid;
 pub use names::metric_names;
 pub use texts::{own_queries, validate_queries, windowed};
