@@ -37,6 +37,7 @@ fn the_request_is_noted_before_the_undo_is_sent() {
     assert_eq!(asked.act, Act::Undo);
     assert_eq!(asked.progress.undo_requested, Some(at(1)));
     assert_eq!(asked.progress.number_at_request, Some(1));
+    assert_eq!(asked.progress.generation_at_request, Some(1));
     assert_eq!(asked.progress.undo_accepted, None);
 }
 
@@ -70,6 +71,27 @@ fn an_order_that_cannot_work_ends_with_the_reason_and_nothing_of_its_step() {
     assert!(ended.message.contains("nothing was changed") && ended.message.contains("quota"), "{}", ended.message);
     let told: Vec<Reason> = ended.notices.iter().map(|notice| notice.reason).collect();
     assert_eq!((told, ended.next_look), (vec![Reason::RollbackFailed], None));
+}
+
+/// Accepted, and put back by somebody before it was noted, and before the workload's controller saw it: the good
+/// revision's number is what it was.
+#[test]
+fn an_undo_that_was_put_back_at_once_is_not_sent_again() {
+    let asked = look(&Progress::default(), &complete_v2(), 1);
+    let put_back = Workload { generation: 3, ..complete_v2() };
+    let again = look(&asked.progress, &put_back, 9);
+    assert_eq!((again.act, again.reason), (Act::Nothing, "Contended"));
+    assert!(again.message.contains("may have been accepted"), "{}", again.message);
+}
+
+/// One change of the spec is an autoscaler's, say. The undo is noted anew with the generation that it tests.
+#[test]
+fn another_change_of_the_workload_only_delays_the_undo() {
+    let asked = look(&Progress::default(), &complete_v2(), 1);
+    let scaled = look(&asked.progress, &Workload { generation: 2, ..complete_v2() }, 2);
+    assert_eq!((scaled.act, scaled.progress.generation_at_request), (Act::Undo, Some(2)));
+    let scaled = look(&scaled.progress, &Workload { generation: 3, ..complete_v2() }, 3);
+    assert_eq!((scaled.act, scaled.progress.generation_at_request), (Act::Undo, Some(3)));
 }
 
 #[test]

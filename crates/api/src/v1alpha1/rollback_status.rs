@@ -49,6 +49,9 @@ pub struct RollbackStatus {
     /// The good revision's number when the undo was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_at_request: Option<i64>,
+    /// The workload's generation when the undo was requested, or was last about to be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation_at_request: Option<i64>,
     /// Who applied the template before the undo, the main one first; their fields are given back to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]

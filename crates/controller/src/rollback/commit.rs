@@ -138,6 +138,7 @@ fn next(
             ended_at: progress.ended.map(stored),
         },
         revision_at_request: progress.number_at_request,
+        generation_at_request: progress.generation_at_request,
         owners: owners(&progress.owners, progress.handed_back.is_none()),
         original_max_surge: progress.surge.as_ref().map(|amount| cut(&amount_to_text(amount), 16)),
         config: progress

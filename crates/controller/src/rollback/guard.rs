@@ -62,6 +62,7 @@ pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         helm: status.helm.as_ref().map(job),
         undo_requested: read(times.undo_requested_at.as_ref()),
         number_at_request: status.revision_at_request,
+        generation_at_request: status.generation_at_request,
         owners: status.owners.iter().map(owner).collect(),
         surge: status.original_max_surge.as_deref().map(amount_from_text),
         config: status.config.map(|config| Restoration { restored: config.restored, drifted: config.drifted }),

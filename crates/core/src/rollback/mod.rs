@@ -145,6 +145,9 @@ pub struct Progress {
     /// The good revision's number at that time: it rises when the undo is accepted, so a step after a crash
     /// can tell "not sent" from "sent, and put back by somebody".
     pub number_at_request: Option<i64>,
+    /// The workload's generation at that time, or when the undo was last about to be sent again. An undo that was accepted
+    /// and put back has raised it twice; the number may not have risen, when the workload's controller saw neither.
+    pub generation_at_request: Option<i64>,
     /// Who owned the template's fields before the undo; noted with the request, for the hand-back.
     pub owners: Vec<Owner>,
     /// The original `maxSurge`, if it is raised for the undo; noted with the request.

@@ -220,6 +220,16 @@ fn undo(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> S
             let message = format!("the undo was accepted, and {} put back by somebody", order.from.name());
             return end(next, Phase::Failed, CONTENDED, message, now);
         }
+        // Fewer than two changes of the spec are no undo that was put back. Two may be others: then a new record loses a
+        // second, where a second undo by this one would be nobody's decision.
+        (Some(_), _) if next.progress.generation_at_request.is_some_and(|noted| workload.generation > noted + 1) => {
+            let message = format!(
+                "the workload was changed more than once since the undo was sent: it may have been accepted, and {} put \
+                 back by somebody",
+                order.from.name()
+            );
+            return end(next, Phase::Failed, CONTENDED, message, now);
+        }
         (Some(requested), _) if now.duration_since(requested) > order.deadline => {
             let why = next.progress.refused.as_deref().unwrap_or("it gave no reason");
             let message = format!("the API server did not accept the undo before the deadline: {why}");
@@ -235,6 +245,8 @@ fn undo(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> S
             next.residue = crate::ownership::residue(&workload.owners, workload.helm_release.as_ref());
         }
     }
+    // No undo that tests an older generation can be accepted any more.
+    next.progress.generation_at_request = Some(workload.generation);
     next.progress.phase = Some(Phase::Running);
     (next.reason, next.message) = match &next.progress.refused {
         Some(why) => ("UndoRefused", refused(why)),
