@@ -440,6 +440,42 @@ fn a_revision_that_is_put_back_while_a_rollback_acts_has_come_back() {
     assert_eq!(order.map(|order| order.from.fingerprint), Some(version("v2")));
 }
 
+/// While the undo was at work, the policy had no reason to note the good revision as the live one.
+#[test]
+fn a_revision_that_comes_back_before_its_rollback_is_seen_to_have_succeeded_has_come_back() {
+    let acting = Acting { phase: Act::Succeeded, message: "told".into(), bad: version("v2"), contended: false };
+    let state = Target { rollback: Some("r".into()), phase: Phase::Verifying, ..soaking() };
+    let decision = decide(&policy(), state, &complete_v2(), &[], Some(&acting), at(50));
+    assert_eq!(decision.state.rollout.as_ref().and_then(|rollout| rollout.returned.as_deref()), Some("r"));
+    assert_eq!(decision.notices[0].reason, Reason::RevisionReturned);
+    let order = decide(&policy(), decision.state, &complete_v2(), &[], None, at(51)).order;
+    assert_eq!(order.map(|order| order.from.fingerprint), Some(version("v2")));
+}
+
+/// A newer template ended the rollback, and was gone before the policy looked.
+#[test]
+fn a_bad_revision_that_outlived_the_newer_one_is_judged_anew() {
+    let acting = Acting { phase: Act::Superseded, message: "told".into(), bad: version("v2"), contended: false };
+    let state = Target { rollback: Some("r".into()), phase: Phase::RollingBack, ..soaking() };
+    let decision = decide(&policy(), state, &complete_v2(), &[], Some(&acting), at(50));
+    assert_eq!((decision.state.phase, decision.state.rollback.as_ref()), (Phase::Progressing, None));
+    assert_eq!(decision.state.rollout.as_ref().map(|rollout| rollout.started), Some(at(50)));
+    let (seen, _) = observe(Some(&decision.state), &complete_v2(), Arrival::Before, at(51));
+    let order = decide(&policy(), seen, &complete_v2(), &[breached()], None, at(51)).order;
+    assert_eq!(order.map(|order| order.from.fingerprint), Some(version("v2")));
+}
+
+/// Contended, and the bad one is gone again: whoever put the good one back, it is back.
+#[test]
+fn a_rollback_that_was_contended_is_over_when_the_good_revision_lives() {
+    let acting = Acting { phase: Act::Failed, message: "told".into(), bad: version("v2"), contended: true };
+    let state = Target { rollback: Some("r".into()), ..soaking() };
+    let decision = decide(&policy(), state, &complete_v1(), &[], Some(&acting), at(50));
+    assert_eq!((decision.state.phase, decision.state.rollout), (Phase::Idle, None));
+    assert_eq!(decision.state.current.fingerprint, version("v1"));
+    assert_eq!(decision.state.quarantined.len(), 1);
+}
+
 #[test]
 fn a_workload_that_was_made_anew_is_another_target() {
     let anew = Workload { uid: snapback_core::ids::WorkloadUid::new("other"), ..complete_v2() };

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::freeze::{self, FreezeAct};
+use super::observe::begin;
 use super::{FreezeState, MAX_QUARANTINED, Phase, Quarantined, RevisionRef, Rollout, Soaked, Standing, Target, soaked};
 use crate::checks::{CheckResult, IN_A_ROW, Verdict, Why};
 use crate::notice::{Notice, Reason};
@@ -439,18 +440,15 @@ fn follow_rollback(
         state.rollback = None;
         state.rollout = None;
     };
+    let has_put_back = acting.phase == Act::Succeeded || acting.phase == Act::Failed && acting.contended;
     let (phase, reason) = match acting.phase {
         Act::AwaitingApproval => (Phase::AwaitingApproval, "AwaitingApproval"),
         Act::Running => (Phase::RollingBack, "RollingBack"),
         Act::Verifying => (Phase::Verifying, "Verifying"),
-        Act::Succeeded => {
+        // Somebody put the bad one back, while we acted or since: that is a return like any other.
+        _ if has_put_back && workload.live == acting.bad => {
             quarantine(&mut state);
             state.current = RevisionRef::live(workload);
-            (Phase::Idle, "RolledBack")
-        }
-        // Somebody put the bad one back while we acted: that is a return like any other.
-        Act::Failed if acting.contended => {
-            quarantine(&mut state);
             let mut notices = Vec::new();
             super::quarantine::returned(&mut state, name.to_owned(), now, &mut notices);
             return Decision {
@@ -461,7 +459,12 @@ fn follow_rollback(
                 next_look: Some(SignedDuration::from_secs(1)),
             };
         }
-        Act::Failed => {
+        _ if has_put_back => {
+            quarantine(&mut state);
+            state.current = RevisionRef::live(workload);
+            (Phase::Idle, "RolledBack")
+        }
+        Act::Succeeded | Act::Failed => {
             quarantine(&mut state);
             (Phase::Escalated, "RollbackFailed")
         }
@@ -473,6 +476,22 @@ fn follow_rollback(
             state.rollback = None;
             state.rollout = None;
             (Phase::Held, "RollbackRejected")
+        }
+        // The newer template came and went between two looks: what is live was never undone, and is bad for all we know.
+        Act::Superseded if workload.live == acting.bad => {
+            state.rollback = None;
+            state.current = RevisionRef::live(workload);
+            let mut notices = Vec::new();
+            begin(&mut state, now, &mut notices);
+            let standing = Standing::new("RollingOut", format!("{} is back, and is judged anew", state.current.name()));
+            state.standing = standing;
+            return Decision {
+                state,
+                order: None,
+                freeze: None,
+                notices,
+                next_look: Some(SignedDuration::from_secs(1)),
+            };
         }
         Act::Superseded => {
             state.rollback = None;
