@@ -99,9 +99,11 @@ pub(super) async fn place(
             }
             continue;
         }
-        if let Some(last) = undone.last() {
-            // That record ended after our look: what we saw may have been undone by it.
+        if episode > 0 {
+            // That record ended after our look: what we saw may have been undone by it, or replaced by a newer one.
             is_still_live(shared, &namespace, guarded.kind, target, order).await?;
+        }
+        if let Some(last) = undone.last() {
             // The first of them was the decision, the others were for its coming back.
             let again: Vec<Timestamp> = undone.iter().skip(1).map(|record| record.decided_at().0).collect();
             if !may_undo_again(&again, &shared.limits, order.decided) {

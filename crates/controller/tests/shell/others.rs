@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use snapback_api::v1alpha1::{PhaseName, RollbackPhase};
-use snapback_fake_api::{Call, Fault, Verb};
+use snapback_fake_api::{Call, FakeApi, Fault, Verb};
 
 use crate::world::{NAMESPACE, World};
 
@@ -52,6 +52,40 @@ async fn a_template_that_is_applied_just_before_the_undo_wins() {
     assert_eq!(rollbacks[0].status.clone().unwrap().phase, Some(RollbackPhase::Superseded));
     let target = world.target().unwrap();
     assert_eq!(target.known_good.unwrap().images, ["shop/checkout:v3"], "v3 was not judged");
+}
+
+/// An earlier decision on the same revision led to nothing: the next one is as little about what is not live any more.
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_is_replaced_while_it_is_decided_on_again_gets_no_second_record() {
+    let world = World::adopted().await;
+    world.api.fault(applies(world.api.clone(), "v3", is_undo), Fault::Lost);
+    world.deploy("v2", false);
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("v3 judged").await;
+    let first = world.rollbacks()[0].clone();
+    assert_eq!(first.status.unwrap().phase, Some(RollbackPhase::Superseded));
+    let name = first.metadata.name.unwrap();
+
+    let is_asked = move |call: &Call| call.verb == Verb::Get && call.resource == "rollbacks" && call.name == name;
+    world.api.fault(applies(world.api.clone(), "v4", is_asked), Fault::Lost);
+    world.deploy("v2", false);
+    world.until("v4", |world| world.image() == "shop/checkout:v4").await;
+    world.at_rest("v4 judged").await;
+    assert_eq!(world.rollbacks().len(), 1, "decided on what was not live");
+}
+
+/// Somebody applies a good version right before the first request of that kind; the request goes on unharmed.
+fn applies<F>(api: FakeApi, version: &'static str, before: F) -> impl Fn(&Call) -> bool + Send + 'static
+where
+    F: Fn(&Call) -> bool + Send + 'static,
+{
+    let done = AtomicBool::new(false);
+    move |call: &Call| {
+        if before(call) && !done.swap(true, Ordering::Relaxed) {
+            crate::world::deploy(&api, version, true);
+        }
+        false
+    }
 }
 
 #[tokio::test(start_paused = true)]
