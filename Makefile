@@ -5,7 +5,7 @@ TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
 RECORD = $(CARGO) run --locked -p snapback-tests --example record --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites e2e cluster bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites e2e cluster bench-undo bench-detect record-rollouts record-lag model tools crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ record-rollouts: ## Record bench/detect/rollouts/plan.yaml on real pods (root, a
 record-lag: ## Record how long a running operator takes to decide (root, about 15 min; MISSING=1 goes on)
 	$(RECORD) lag bench/detect/rollouts/lag --interval 1 --lanes 5 $(if $(MISSING),--missing)
 	$(RECORD) lag bench/detect/rollouts/lag --interval 15 --lanes 10 $(if $(MISSING),--missing)
+
+model: ## Go through all states of a model of the undo, and hunt seeded bugs in it (about 2 min, with building)
+	$(CARGO) run --profile image --locked -p snapback-model
 
 tools: ## Find or build the programs of the test bed
 	@$(TESTBED) tools
