@@ -307,6 +307,22 @@ fn suspension_does_not_stop_a_rollback_that_has_begun() {
 }
 
 #[test]
+fn a_target_that_needs_a_person_does_until_something_else_is_applied() {
+    for (phase, live) in [(Act::Escalated, complete_v1()), (Act::Failed, complete_v2())] {
+        let acting = Acting { phase, message: "told".into(), bad: version("v2"), contended: false };
+        let state = Target { rollback: Some("r".into()), ..soaking() };
+        let ended = decide(&policy(), state, &live, &[], Some(&acting), at(50)).state;
+        assert_eq!(ended.phase, Phase::Escalated, "{phase:?}");
+        // Somebody scales it: the template is the same.
+        let scaled = Workload { replicas: 5, generation: 9, observed_generation: 9, ..live };
+        let (seen, _) = observe(Some(&ended), &scaled, Arrival::Before, at(60));
+        assert_eq!((seen.phase, &seen.standing), (Phase::Escalated, &ended.standing), "{phase:?}");
+        let v3 = workload("v3", vec![revision("v3", 3, 3, 0), revision("v1", 1, 3, 3)]);
+        assert_eq!(observe(Some(&ended), &v3, Arrival::Before, at(70)).0.phase, Phase::Progressing, "{phase:?}");
+    }
+}
+
+#[test]
 fn a_target_that_is_complete_at_first_sight_is_adopted() {
     let (target, notices) = observe(None, &complete_v1(), Arrival::Before, at(0));
     assert_eq!((target.phase, target.known_good.map(|good| good.fingerprint)), (Phase::Idle, Some(version("v1"))));

@@ -464,12 +464,15 @@ fn follow_rollback(
             state.current = RevisionRef::live(workload);
             (Phase::Idle, "RolledBack")
         }
+        // What is live from here on is what was left behind: until somebody applies something else, a person is needed.
         Act::Succeeded | Act::Failed => {
             quarantine(&mut state);
+            state.current = RevisionRef::live(workload);
             (Phase::Escalated, "RollbackFailed")
         }
         Act::Escalated => {
             quarantine(&mut state);
+            state.current = RevisionRef::live(workload);
             (Phase::Escalated, "RollbackEscalated")
         }
         Act::Rejected => {
