@@ -59,6 +59,10 @@ pub struct Context {
     pub retries: Retries,
     /// All records, for the question what was decided lately.
     pub records: Store<DeserializeGuard<Rollback>>,
+    /// When this process began to work.
+    pub started: Timestamp,
+    /// Records that ended before that, whose end was told again.
+    pub retold: Mutex<BTreeSet<String>>,
     /// Failures in a row, by object: kube's controller keeps no backoff per object.
     pub failures: Failures,
 }
@@ -72,6 +76,11 @@ impl Context {
 }
 
 impl Context {
+    /// Whether the end of this record is told again for the first time.
+    pub(crate) fn retold(&self, record: &str) -> bool {
+        self.retold.lock().unwrap_or_else(PoisonError::into_inner).insert(record.to_owned())
+    }
+
     /// What becomes of the configuration under a policy: what that wants, as far as the administrator allows it.
     pub fn config_rules(&self, mode: ConfigMode) -> ConfigRules {
         ConfigRules { mode, secrets: self.features.secrets_in_config_restore }

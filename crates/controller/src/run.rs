@@ -3,7 +3,7 @@
 use std::hash::Hash;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{Either, Ready, ready};
@@ -186,6 +186,7 @@ fn operate(
         pod_watches: PodWatches::new(client.clone(), wake),
         announcer: Announcer::new(client.clone(), options.instance),
         metrics: Arc::clone(metrics),
+        started: (options.clock)(),
         clock: options.clock,
         limits: options.config.limits.limits().map_err(RunError::Config)?,
         history: options.config.history().map_err(RunError::Config)?,
@@ -194,6 +195,7 @@ fn operate(
         bad_now: BadNow::default(),
         records: rollback_store.clone(),
         failures: Failures::default(),
+        retold: Mutex::default(),
     });
 
     let (policy_store, policy_writer) = reflector::store::<DeserializeGuard<RollbackPolicy>>();

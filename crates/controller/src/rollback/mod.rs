@@ -23,6 +23,7 @@ mod measure;
 mod preflight;
 pub mod probe;
 mod resolve;
+mod retell;
 
 pub(crate) use guard::phase;
 
@@ -58,6 +59,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
         rollback.status.as_ref().and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal());
     if is_over {
         ctx.sampler.forget(&rollback.uid().unwrap_or_default(), "", &[]);
+        retell::retell(&ctx, rollback).await;
         if !jobs::outlasts(rollback) {
             return Ok(history::prune(&ctx, rollback).await);
         }

@@ -91,6 +91,8 @@ pub(crate) async fn die_everywhere_after(make: impl AsyncFn() -> World, times: u
             world.until(&what, |world| world.rollbacks().len() == times).await;
             world.at_rest(&what).await;
             world.was_undone(times, &what);
+            world.settle().await;
+            world.was_told(&what);
             world.kill().await;
         }
     }

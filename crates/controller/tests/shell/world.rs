@@ -316,6 +316,17 @@ impl World {
         self.was_undone(1, what);
     }
 
+    /// People were told how each undo ended, whoever died in between.
+    pub(crate) fn was_told(&self, what: &str) {
+        let events = self.api.objects("events", NAMESPACE);
+        for rollback in self.rollbacks() {
+            let name = rollback.metadata.name.unwrap();
+            let is_told =
+                |event: &&Value| event["regarding"]["name"] == *name && event["reason"] == "RollbackSucceeded";
+            assert!(events.iter().any(|event| is_told(&event)), "{what}: nobody was told of the end of {name}");
+        }
+    }
+
     /// The same for a v2 that came back: as many undos, as many records.
     pub(crate) fn was_undone(&self, times: usize, what: &str) {
         assert_eq!(self.image(), "shop/checkout:v1", "{what}");

@@ -398,15 +398,19 @@ fn superseded(next: Step, workload: &Workload, now: Timestamp) -> Step {
     )
 }
 
-pub(super) fn end(mut next: Step, phase: Phase, reason: &'static str, message: String, now: Timestamp) -> Step {
-    let told = match phase {
+/// As what the end of a rollback is told.
+pub fn told_as(phase: Phase) -> Reason {
+    match phase {
         Phase::Succeeded => Reason::RollbackSucceeded,
         Phase::Superseded => Reason::RollbackSuperseded,
         Phase::Escalated => Reason::RollbackEscalated,
         Phase::Rejected => Reason::RollbackRejected,
         _ => Reason::RollbackFailed,
-    };
-    next.notices.push(Notice::new(told, message.clone()));
+    }
+}
+
+pub(super) fn end(mut next: Step, phase: Phase, reason: &'static str, message: String, now: Timestamp) -> Step {
+    next.notices.push(Notice::new(told_as(phase), message.clone()));
     next.progress.phase = Some(phase);
     next.progress.ended = Some(now);
     next.act = Act::Nothing;
