@@ -29,6 +29,7 @@ impl Verb {
 }
 
 /// One request.
+#[allow(clippy::struct_excessive_bools, reason = "each is a parameter of a request")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// What is done.
@@ -53,6 +54,10 @@ pub struct Call {
     pub manager: String,
     /// Whether only metadata is asked for.
     pub metadata_only: bool,
+    /// Whether a watch wants bookmarks.
+    pub bookmarks: bool,
+    /// Whether a list may come from the server's cache: it asks for any version, or for pages, as what fills a cache does.
+    pub cached: bool,
 }
 
 impl Call {
@@ -109,6 +114,8 @@ impl Call {
             dry_run: !parameter("dryRun").is_empty(),
             manager: parameter("fieldManager"),
             metadata_only: accept.contains("as=PartialObjectMetadata"),
+            bookmarks: parameter("allowWatchBookmarks") == "true",
+            cached: parameter("resourceVersion") == "0" || !parameter("limit").is_empty(),
         })
     }
 }

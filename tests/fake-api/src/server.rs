@@ -1,8 +1,8 @@
 //! The server: one service, one store.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, future};
@@ -12,8 +12,10 @@ use http_body_util::{BodyExt, Full};
 use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use crate::fault::{Fault, Faults};
+use crate::client::Connection;
+use crate::fault::{Fault, Faults, HANGS, Trouble};
 use crate::route::{Call, Verb};
 use crate::store::{Refusal, Store, not_found};
 use crate::{watch, workloads};
@@ -32,6 +34,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// Makes every open watch look what is new.
+    fn wake(&self) {
+        self.changed.send_modify(|_| ());
+    }
+
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,11 +62,21 @@ impl FakeApi {
 
     /// A client of its own: a fault that kills it leaves other clients alive.
     pub fn client(&self) -> Client {
-        let inner = Arc::clone(&self.0);
-        let dead = Arc::new(AtomicBool::new(false));
+        self.client_over(Connection::default())
+    }
+
+    /// A client of a server that is always so far behind: what its caches are filled from is old. What it reads by name, or
+    /// lists for itself, is not: such reads are answered by a quorum.
+    pub fn client_behind(&self, behind: Duration) -> Client {
+        let connection = Connection::default();
+        connection.falls_behind(behind, None);
+        self.client_over(connection)
+    }
+
+    fn client_over(&self, connection: Connection) -> Client {
+        let (inner, connection) = (Arc::clone(&self.0), Arc::new(connection));
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-            let (inner, dead) = (Arc::clone(&inner), Arc::clone(&dead));
-            async move { answer(inner, dead, request).await }.boxed()
+            answer(Arc::clone(&inner), Arc::clone(&connection), request).boxed()
         });
         Client::new(service, "default")
     }
@@ -150,51 +167,121 @@ fn update(manager: &str, api_version: &str, resource: &str, object: &Value) -> C
         dry_run: false,
         manager: manager.to_owned(),
         metadata_only: false,
+        bookmarks: false,
+        cached: false,
     }
 }
 
 async fn answer(
     inner: Arc<Inner>,
-    dead: Arc<AtomicBool>,
+    client: Arc<Connection>,
     request: Request<kube::client::Body>,
 ) -> Result<Response<Body>, std::io::Error> {
     let Some(call) = Call::parse(&request) else {
         return Ok(refusal(&(404, "NotFound", request.uri().to_string())));
     };
-    if dead.load(Ordering::Relaxed) {
+    if client.is_dead() {
         return future::pending().await;
     }
     inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
     let fault = inner.faults.lock().unwrap_or_else(PoisonError::into_inner).take(&call);
-    match fault {
-        Some(Fault::Status(code)) => return Ok(refusal(&(code, "InternalError", "an injected fault".to_owned()))),
-        Some(Fault::Lost) => return Err(lost()),
-        Some(Fault::DiesBefore) => {
-            dead.store(true, Ordering::Relaxed);
-            return future::pending().await;
-        }
-        Some(Fault::AnswerLost | Fault::DiesAfter) | None => {}
-    }
     let content_type = request.headers().get("content-type").and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
-    let response = match carry_out(&inner, &call, &content_type, &body) {
-        Ok(None) => Response::new(watch::body(Arc::clone(&inner), &call)),
+    match fault {
+        Some(Fault::Status(code)) => return Ok(refusal(&injected(code))),
+        Some(Fault::Busy(code, seconds)) => {
+            let mut response = refusal(&injected(code));
+            response.headers_mut().insert("retry-after", seconds.into());
+            return Ok(response);
+        }
+        Some(Fault::Denied(words)) => return Ok(refusal(&(403, "Forbidden", words.to_owned()))),
+        Some(Fault::Lost) => return Err(lost()),
+        Some(Fault::DiesBefore) => {
+            client.dies();
+            return future::pending().await;
+        }
+        Some(Fault::NoAnswer(later)) if !later.is_zero() => {
+            tokio::spawn(async move {
+                sleep(later).await;
+                // Whatever comes of it, nobody hears.
+                _ = carry_out(&inner, &call, &content_type, &body);
+            });
+            sleep(HANGS).await;
+            return Err(lost());
+        }
+        Some(Fault::OlderServer { behind, lasting }) => {
+            client.falls_behind(behind, Some(lasting));
+            // The old connections are gone, and the caches are filled anew.
+            client.trouble(Trouble::Expires);
+            inner.wake();
+        }
+        _ => {}
+    }
+    let response = match carry_out_for(&inner, &client, &call, &content_type, &body) {
+        Ok(None) => Response::new(watch::body(&inner, &client, &call)),
         Ok(Some(value)) => Response::new(whole(&value)),
         Err(refused) => refusal(&refused),
     };
     match fault {
-        Some(Fault::AnswerLost) => Err(lost()),
-        Some(Fault::DiesAfter) => {
-            dead.store(true, Ordering::Relaxed);
-            future::pending().await
+        Some(Fault::AnswerLost) => return Err(lost()),
+        Some(Fault::NoAnswer(_)) => {
+            sleep(HANGS).await;
+            return Err(lost());
         }
-        _ => Ok(response),
+        Some(Fault::Slow(time)) => sleep(time).await,
+        Some(Fault::DiesAfter) => {
+            client.dies();
+            return future::pending().await;
+        }
+        Some(Fault::Watches(trouble)) => {
+            client.trouble(trouble);
+            inner.wake();
+        }
+        _ => {}
     }
+    Ok(response)
+}
+
+/// A refusal as the real one words it.
+fn injected(code: u16) -> Refusal {
+    let reason = match code {
+        403 => "Forbidden",
+        409 => "Conflict",
+        410 => "Expired",
+        422 => "Invalid",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "InternalError",
+    };
+    (code, reason, "an injected fault".to_owned())
 }
 
 fn lost() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::ConnectionReset, "an injected fault")
+}
+
+/// The same for a client, whose server may be behind: that shows in what its caches are filled from.
+fn carry_out_for(
+    inner: &Inner,
+    client: &Connection,
+    call: &Call,
+    content_type: &str,
+    body: &[u8],
+) -> Result<Option<Value>, Refusal> {
+    if call.verb == Verb::List && call.cached {
+        let store = inner.store();
+        return Ok(Some(listed(&store, call, client.visible(&store))));
+    }
+    carry_out(inner, call, content_type, body)
+}
+
+fn listed(store: &Store, call: &Call, version: u64) -> Value {
+    json!({
+        "apiVersion": call.api_version, "kind": "List",
+        "metadata": {"resourceVersion": version.to_string()}, "items": watch::items(store, call, version)
+    })
 }
 
 /// Carries a request out; `None` is an endless answer.
@@ -210,15 +297,7 @@ fn carry_out(inner: &Inner, call: &Call, content_type: &str, body: &[u8]) -> Res
             let found = store.get(&call.resource, &call.namespace, &call.name).ok_or_else(|| not_found(call))?;
             return Ok(Some(watch::shown(call, found)));
         }
-        Verb::List => {
-            let found = store.list(&call.resource, &call.namespace, &call.selector);
-            let items: Vec<Value> = found.iter().map(|object| watch::shown(call, object)).collect();
-            let version = store.version().to_string();
-            return Ok(Some(json!({
-                "apiVersion": call.api_version, "kind": "List",
-                "metadata": {"resourceVersion": version}, "items": items
-            })));
-        }
+        Verb::List => return Ok(Some(listed(&store, call, store.version()))),
         Verb::Create if call.dry_run => return store.clone().create(call, parsed(body)?, &now).map(Some),
         Verb::Create => {
             let object = parsed(body)?;
@@ -230,7 +309,7 @@ fn carry_out(inner: &Inner, call: &Call, content_type: &str, body: &[u8]) -> Res
         }
         Verb::Patch if call.dry_run => return store.clone().patch(call, content_type, body).map(Some),
         Verb::Patch => store.patch(call, content_type, body)?,
-        Verb::Delete => store.delete(call)?,
+        Verb::Delete => store.delete(call, &serde_json::from_slice(body).unwrap_or_default())?,
     };
     if call.resource == "deployments" {
         workloads::roll_out(&mut store, &call.namespace, &call.name, &now);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::route::Call;
 
@@ -16,6 +17,7 @@ pub(crate) type Key = (String, String, String);
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) version: u64,
+    pub(crate) at: Instant,
     pub(crate) kind: &'static str,
     pub(crate) resource: String,
     pub(crate) object: Value,
@@ -38,12 +40,39 @@ impl Store {
         self.objects.get(&(resource.to_owned(), namespace.to_owned(), name.to_owned()))
     }
 
+    /// What happened after a version.
+    pub(crate) fn after(&self, version: u64) -> impl Iterator<Item = &Change> {
+        let start = self.log.partition_point(|change| change.version <= version);
+        self.log.iter().skip(start)
+    }
+
+    /// The newest version of a moment.
+    pub(crate) fn version_at(&self, moment: Instant) -> u64 {
+        let end = self.log.partition_point(|change| change.at <= moment);
+        end.checked_sub(1).and_then(|last| self.log.get(last)).map_or(0, |change| change.version)
+    }
+
     /// Objects of a kind; in all namespaces if `namespace` is empty.
     pub(crate) fn list(&self, resource: &str, namespace: &str, selector: &str) -> Vec<Value> {
         let chosen = self.objects.iter().filter(|((kind, place, _), object)| {
             kind == resource && (namespace.is_empty() || place == namespace) && selects(selector, object)
         });
         chosen.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// The same as it was at a version.
+    pub(crate) fn list_of(&self, version: u64, resource: &str, namespace: &str, selector: &str) -> Vec<Value> {
+        let mut then = Self::default();
+        for change in self.log.iter().take_while(|change| change.version <= version) {
+            let of = |field: &str| change.object["metadata"][field].as_str().unwrap_or_default().to_owned();
+            let key = (change.resource.clone(), of("namespace"), of("name"));
+            if change.resource != resource || change.kind == "DELETED" {
+                then.objects.remove(&key);
+            } else {
+                then.objects.insert(key, change.object.clone());
+            }
+        }
+        then.list(resource, namespace, selector)
     }
 
     pub(crate) fn create(&mut self, call: &Call, mut object: Value, now: &str) -> Result<Value, Refusal> {
@@ -133,8 +162,16 @@ impl Store {
         self.update(call, object)
     }
 
-    pub(crate) fn delete(&mut self, call: &Call) -> Result<Value, Refusal> {
+    /// Deletes an object, if it is the one that the preconditions mean.
+    pub(crate) fn delete(&mut self, call: &Call, options: &Value) -> Result<Value, Refusal> {
         let key = (call.resource.clone(), call.namespace.clone(), call.name.clone());
+        let known = self.objects.get(&key).ok_or_else(|| not_found(call))?;
+        for field in ["uid", "resourceVersion"] {
+            let wanted = &options["preconditions"][field];
+            if wanted.is_string() && *wanted != known["metadata"][field] {
+                return Err((409, "Conflict", format!("the {field} in the precondition is another")));
+            }
+        }
         let mut object = self.objects.remove(&key).ok_or_else(|| not_found(call))?;
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
@@ -153,7 +190,8 @@ impl Store {
     }
 
     fn record(&mut self, kind: &'static str, resource: &str, object: Value) {
-        self.log.push(Change { version: self.version, kind, resource: resource.to_owned(), object });
+        let at = Instant::now();
+        self.log.push(Change { version: self.version, at, kind, resource: resource.to_owned(), object });
     }
 }
 
