@@ -6,6 +6,8 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use snapback_api::conditions::cut;
 use snapback_core::notice::Notice;
 
+use crate::workload::REQUEST_TIMEOUT;
+
 /// Publishes notices as Events of `events.k8s.io/v1`.
 pub struct Announcer {
     recorder: Recorder,
@@ -19,22 +21,32 @@ impl Announcer {
     }
 
     /// Tells every notice on every object, on our own objects first.
+    ///
+    /// Where nobody answers, the rest is left out: what is to be done next must not wait for it.
     pub async fn tell(&self, notices: &[Notice], objects: &[ObjectReference]) {
         for notice in notices {
-            let warning = notice.reason.is_warning();
-            tracing::info!(reason = notice.reason.as_str(), warning, "{}", notice.message);
+            tracing::info!(reason = notice.reason.as_str(), warning = notice.reason.is_warning(), "{}", notice.message);
+        }
+        for notice in notices {
             for (index, object) in objects.iter().enumerate() {
-                let event = Event {
-                    type_: if warning { EventType::Warning } else { EventType::Normal },
-                    reason: notice.reason.as_str().to_owned(),
-                    note: Some(cut(&notice.message, 1000)),
-                    action: "Judge".to_owned(),
-                    secondary: objects.get(usize::from(index == 0)).filter(|_| objects.len() > 1).cloned(),
-                };
-                if let Err(error) = self.recorder.publish(&event, object).await {
-                    tracing::debug!(error = %error, "an event could not be published");
+                let related = objects.get(usize::from(index == 0)).filter(|_| objects.len() > 1);
+                let event = event(notice, related.cloned());
+                match tokio::time::timeout(REQUEST_TIMEOUT, self.recorder.publish(&event, object)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(error = %error, "an event could not be published"),
+                    Err(_) => return tracing::warn!("no answer to an event within {REQUEST_TIMEOUT:?}"),
                 }
             }
         }
+    }
+}
+
+fn event(notice: &Notice, secondary: Option<ObjectReference>) -> Event {
+    Event {
+        type_: if notice.reason.is_warning() { EventType::Warning } else { EventType::Normal },
+        reason: notice.reason.as_str().to_owned(),
+        note: Some(cut(&notice.message, 1000)),
+        action: "Judge".to_owned(),
+        secondary,
     }
 }

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::announce::Announcer;
+use crate::bounded::bounded;
 use crate::concern::{policies_of, policies_of_record, rollbacks_of};
 use crate::config::OperatorConfig;
 use crate::context::{BadNow, Clock, Context, Failures};
@@ -88,6 +89,7 @@ pub async fn run(
     options: Options,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
+    let client = bounded(client);
     let sources = options.config.sources.iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
     let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
     let (stopped, _) = watch::channel(false);

@@ -55,8 +55,8 @@ pub enum Trouble {
     Late(Duration),
 }
 
-/// How long a client that waits for ever is left waiting: then the connection breaks.
-pub(crate) const HANGS: Duration = Duration::from_mins(2);
+/// How long a client that waits for ever is left waiting: as long as TCP tries again, and then the connection breaks.
+pub(crate) const HANGS: Duration = Duration::from_mins(15);
 
 type Matches = Box<dyn Fn(&Call) -> bool + Send>;
 

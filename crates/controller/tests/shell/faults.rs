@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use snapback_api::v1alpha1::RollbackPhase;
 use snapback_fake_api::{Call, Fault, Verb};
+use tokio::time::Instant;
 
 use crate::world::World;
 
@@ -45,6 +47,37 @@ pub(crate) async fn fail_everywhere(make: impl AsyncFn() -> World) {
             world.was_undone_once(&what);
             world.kill().await;
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_nobody_answers_holds_nothing_up() {
+    let world = World::adopted().await;
+    for _ in 0..100 {
+        world.api.fault(|call| call.resource == "events", Fault::NoAnswer(Duration::ZERO));
+    }
+    world.deploy("v2", false);
+    let came = Instant::now();
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the rollback").await;
+    world.was_undone_once("without an answer to any Event");
+    assert!(came.elapsed() < Duration::from_mins(3), "{:?}", came.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_list_that_nobody_answers_is_asked_for_again() {
+    for resource in ["rollbackpolicies", "rollbacks", "deployments", "statefulsets", "pods"] {
+        let mut world = World::adopted().await;
+        world.kill().await;
+        let is_it = move |call: &Call| call.verb == Verb::List && call.resource == resource;
+        world.api.fault(is_it, Fault::NoAnswer(Duration::ZERO));
+        world.start();
+        world.deploy("v2", false);
+        let came = Instant::now();
+        world.until(resource, |world| world.image() == "shop/checkout:v1").await;
+        assert!(came.elapsed() < Duration::from_mins(2), "{resource}: {:?}", came.elapsed());
+        world.at_rest(resource).await;
+        world.was_undone_once(resource);
     }
 }
 

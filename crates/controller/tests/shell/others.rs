@@ -1,10 +1,12 @@
 //! Somebody else acts at the same time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use snapback_api::v1alpha1::{PhaseName, RollbackPhase};
 use snapback_fake_api::{Call, FakeApi, Fault, Verb};
+use tokio::time::Instant;
 
 use crate::world::{NAMESPACE, World};
 
@@ -86,6 +88,24 @@ where
         }
         false
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_arrives_after_somebody_put_the_revision_back_does_nothing() {
+    let world = World::adopted().await;
+    // The first try is held up on the way; the second one is carried out.
+    world.api.fault(is_undo, Fault::NoAnswer(Duration::from_mins(1)));
+    world.deploy("v2", false);
+    let came = Instant::now();
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the rollback").await;
+    world.was_undone_once("by the second try");
+    assert!(came.elapsed() < Duration::from_mins(1), "the first try has come");
+    // Somebody wants it all the same, and without being judged.
+    world.policy(&json!({"suspend": true}));
+    world.deploy("v2", false);
+    world.settle().await;
+    assert_eq!(world.image(), "shop/checkout:v2", "nobody decided on it");
 }
 
 #[tokio::test(start_paused = true)]
