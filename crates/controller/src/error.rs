@@ -70,6 +70,21 @@ impl Error {
         }
     }
 
+    /// Whether the next try may well succeed: nobody answered, or the answer was not about the request. A refusal stays one.
+    pub(crate) fn is_transient(&self) -> bool {
+        let is_of_the_server = |code: u16| code == 429 || code >= 500;
+        match self {
+            Self::Timeout(_) | Self::Observe(ObserveError::Timeout(_)) => true,
+            Self::Write { source, .. } | Self::Observe(ObserveError::Api { source, .. }) => match &**source {
+                kube::Error::Api(status) => is_of_the_server(status.code),
+                kube::Error::HyperError(_) | kube::Error::Service(_) => true,
+                _ => false,
+            },
+            Self::Secret { code, .. } => code.is_none_or(is_of_the_server),
+            Self::Observe(ObserveError::Shape { .. }) | Self::Conflict(_) | Self::Taken(_) => false,
+        }
+    }
+
     /// One word, for metrics and logs.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -46,6 +46,10 @@ use crate::context::Context;
 use crate::error::{Error, report};
 use crate::workload::{self, HandedBack, Live, Observed, Undone, delete_pod, hand_back, observe, restore_surge, undo};
 
+/// How long after the decision an undo waits for a configuration that cannot be read just now. Longer, and a service that is
+/// down would wait for what it may not even need.
+const UNREAD: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+
 /// One reconcile of one `Rollback`.
 pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context>) -> Result<Action, Error> {
     let rollback = match &object.0 {
@@ -115,14 +119,18 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     if let (Act::Undo, Some(live)) = (next.act, &live) {
         let rules = ctx.config_rules(order.config);
         put_back = workload::put_back(&ctx.client, &namespace, live, &order.to, rules).await;
-        next.progress.config = put_back.as_ref().map(|(_, config)| config.clone());
+        let decided = progress.approved.unwrap_or(order.decided);
+        if put_back.as_ref().is_some_and(|back| back.unread) && now.duration_since(decided) < UNREAD {
+            return Ok(Action::requeue(Duration::from_secs(1)));
+        }
+        next.progress.config = put_back.as_ref().map(|back| back.config.clone());
     }
 
     // The intent is written before the act, with the version that was read as the precondition: who loses this
     // race does nothing.
     let mut written = commit::status(ctx, rollback, &next, &checks).await?;
     if let (Act::Undo, Some(live)) = (next.act, &live) {
-        let template = put_back.map(|(template, _)| template);
+        let template = put_back.map(|back| back.template);
         let (after, look_again) = act(ctx, rollback, &order, live, template, next.clone()).await;
         if let Some(after) = after {
             written = commit::status(ctx, &written, &after, &checks).await?;

@@ -14,7 +14,7 @@ mod surge;
 mod undo;
 mod unwedge;
 
-pub use configuration::ConfigRules;
+pub use configuration::{ConfigRules, PutBack};
 pub use freeze::{disown, freeze, refusal};
 pub use hand_back::{HandedBack, hand_back};
 pub use jobs::{Started, look_at_job, start};

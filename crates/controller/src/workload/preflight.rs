@@ -9,7 +9,7 @@ use snapback_core::readiness::Readiness;
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Reference, ReferenceKind, references};
 
-use super::{ConfigRules, Live, Started, Undone, start, undo};
+use super::{ConfigRules, Live, PutBack, Started, Undone, start, undo};
 
 /// Most references that are looked up.
 const MOST_REFERENCES: usize = 64;
@@ -28,7 +28,7 @@ pub async fn preflight(
     rules: ConfigRules,
     job: Option<&str>,
 ) -> Readiness {
-    let Some((template, _)) = super::put_back(client, namespace, live, good, rules).await else {
+    let Some(PutBack { template, .. }) = super::put_back(client, namespace, live, good, rules).await else {
         return Readiness::gone(good, live.workload.kind);
     };
     let mut missing = Vec::new();

@@ -4,14 +4,13 @@ use json_patch::{Patch as Operations, PatchOperation, ReplaceOperation, TestOper
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::Value;
-use snapback_core::configuration::Restoration;
 use snapback_core::fingerprint::{Fingerprint, without_hash_label};
 use snapback_core::rollback::RAISED;
 use snapback_core::watch::RevisionRef;
 
 use super::observe::{Live, REQUEST_TIMEOUT};
 use super::surge::MAX_SURGE;
-use super::{ConfigRules, configuration, snapshot};
+use super::{ConfigRules, PutBack, configuration, snapshot};
 use crate::FIELD_MANAGER;
 
 /// How the API server took the undo.
@@ -86,7 +85,7 @@ pub async fn put_back(
     live: &Live,
     good: &RevisionRef,
     rules: ConfigRules,
-) -> Option<(Value, Restoration)> {
+) -> Option<PutBack> {
     let template = good_template(client, namespace, live, good).await?;
     let known = good.config.as_deref().unwrap_or_default();
     Some(configuration::restored(client, namespace, live, &template, known, rules).await)

@@ -1,11 +1,13 @@
 //! The good revision's configuration changed together with the bad release.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::RollbackStatus;
 
 use snapback_fake_api::{Call, Fault, Verb};
+use tokio::time::Instant;
 
 use crate::crashes::is_write;
 use crate::world::{NAMESPACE, World, deployment};
@@ -145,6 +147,34 @@ async fn copies_that_may_not_be_made_are_asked_for_and_stop_nothing() {
     set(&world, "two");
     let status = undone(&world).await;
     assert_eq!(condition(&status), Some(("False".into(), "Drifted".into())));
+}
+
+/// From the decision on, so many reads of ConfigMaps fail.
+async fn undone_while_reads_fail(times: usize) -> RollbackStatus {
+    let world = adopted("Restore").await;
+    set(&world, "two");
+    let is_read = |call: &Call| call.verb == Verb::Get && call.resource == "configmaps";
+    for _ in 0..times {
+        let api = world.api.clone();
+        let decided = move || !api.objects("rollbacks", NAMESPACE).is_empty();
+        world.api.fault(move |call| is_read(call) && decided(), Fault::Status(503));
+    }
+    let began = Instant::now();
+    let status = undone(&world).await;
+    assert!(began.elapsed() < Duration::from_mins(2), "{:?}", began.elapsed());
+    status
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_cannot_be_read_for_a_moment_is_waited_for() {
+    let status = undone_while_reads_fail(3).await;
+    assert_eq!(condition(&status), Some(("True".into(), "CopiesUsed".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_cannot_be_read_for_long_stops_no_undo() {
+    let status = undone_while_reads_fail(1000).await;
+    assert_eq!(condition(&status), None, "nobody knows what was in it");
 }
 
 fn readiness(world: &World) -> Option<String> {

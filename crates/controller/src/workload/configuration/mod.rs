@@ -12,6 +12,7 @@ use snapback_core::configuration::{ConfigKind, Configured, Found, Now, Restorati
 use snapback_core::policy::ConfigMode;
 
 use super::Live;
+use crate::error::Error;
 use objects::Objects;
 
 /// What becomes of the configuration.
@@ -30,8 +31,18 @@ impl ConfigRules {
     }
 }
 
-/// The template that puts a revision back with its configuration, and what became of that. What cannot be read now keeps
-/// its name: an undo must not wait for it.
+/// What puts a revision back.
+#[derive(Debug, Clone)]
+pub struct PutBack {
+    /// Its template, with its configuration.
+    pub template: Value,
+    /// What became of that.
+    pub config: Restoration,
+    /// Whether a part of it could not be read just now, and perhaps can be in a moment.
+    pub unread: bool,
+}
+
+/// The template that puts a revision back with its configuration. What cannot be read keeps its name.
 pub async fn restored(
     client: &Client,
     namespace: &str,
@@ -39,13 +50,17 @@ pub async fn restored(
     template: &Value,
     configured: &[Configured],
     rules: ConfigRules,
-) -> (Value, Restoration) {
+) -> PutBack {
     let objects = Objects { client, namespace };
-    let mut all = Vec::new();
+    let (mut all, mut unread) = (Vec::new(), false);
     for one in configured.iter().filter(|one| rules.covers(one.kind)) {
-        all.push((one, found(&objects, live.workload.uid.as_str(), one, rules).await));
+        let found = found(&objects, live.workload.uid.as_str(), one, rules).await;
+        unread |= found.as_ref().is_err_and(Error::is_transient);
+        all.push((one, found.ok()));
     }
-    restore(template, configured, |one| all.iter().find(|(known, _)| *known == one).and_then(|(_, found)| *found))
+    let known = |one: &Configured| all.iter().find(|(known, _)| *known == one).and_then(|(_, found)| *found);
+    let (template, config) = restore(template, configured, known);
+    PutBack { template, config, unread }
 }
 
 /// What the live template reads that is not what the revision was known good with any more, or is gone. What cannot be read
@@ -61,24 +76,35 @@ pub async fn drifted(
     let mut titles = Vec::new();
     for one in read_by_name(&live.template, configured).into_iter().filter(|one| rules.covers(one.kind)) {
         let found = found(&objects, live.workload.uid.as_str(), one, rules).await;
-        if found.is_some_and(|found| found.now != Now::Same) {
+        if found.is_ok_and(|found| found.now != Now::Same) {
             titles.push(one.title());
         }
     }
     titles
 }
 
-/// How what a revision ran with compares to what is there; `None` if that cannot be read.
-async fn found(objects: &Objects<'_>, workload_uid: &str, one: &Configured, rules: ConfigRules) -> Option<Found> {
-    let version = objects.version(one.kind, &one.name).await.ok()?;
+/// How what a revision ran with compares to what is there.
+///
+/// # Errors
+/// The API server's, if that cannot be read. A copy that cannot be read for good counts as none.
+async fn found(
+    objects: &Objects<'_>,
+    workload_uid: &str,
+    one: &Configured,
+    rules: ConfigRules,
+) -> Result<Found, Error> {
+    let version = objects.version(one.kind, &one.name).await?;
     if version.as_deref() == Some(one.digest.as_str()) {
-        return Some(Found { now: Now::Same, copy: false });
+        return Ok(Found { now: Now::Same, copy: false });
     }
     let is_secret = one.kind == ConfigKind::Secret;
     let copy = if one.copy.is_empty() || !is_secret && rules.mode != ConfigMode::Restore {
         None
     } else {
-        objects.read(one.kind, &one.copy).await.ok().flatten()
+        match objects.read(one.kind, &one.copy).await {
+            Err(error) if error.is_transient() => return Err(error),
+            read => read.ok().flatten(),
+        }
     };
     // Not just any object: a record that a person writes may name one that only others may read.
     let copy =
@@ -86,12 +112,12 @@ async fn found(objects: &Objects<'_>, workload_uid: &str, one: &Configured, rule
     let now = match (&version, &copy) {
         (None, _) => Now::Gone,
         // Another version of a Secret may hold the same: a new label makes one.
-        (Some(_), Some(copy)) if is_secret => match objects.read(one.kind, &one.name).await.ok()? {
+        (Some(_), Some(copy)) if is_secret => match objects.read(one.kind, &one.name).await? {
             Some(live) if live.holds_the_same(copy) => Now::Same,
             Some(_) => Now::Other,
             None => Now::Gone,
         },
         (Some(_), _) => Now::Other,
     };
-    Some(Found { now, copy: copy.is_some() && rules.mode == ConfigMode::Restore })
+    Ok(Found { now, copy: copy.is_some() && rules.mode == ConfigMode::Restore })
 }
