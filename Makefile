@@ -5,7 +5,7 @@ TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
 RECORD = $(CARGO) run --locked -p snapback-tests --example record --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites e2e cluster bench-undo bench-detect record-rollouts record-lag model tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites e2e cluster faults model bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ e2e: ## The scenarios, with real pods and a real Prometheus (root)
 cluster: ## Keep a cluster running for hands-on work; prints its KUBECONFIG
 	@$(CARGO) build --locked -p snapback-tests --bin testbed
 	@$(TESTBED) cluster
+
+faults: ## Every kind of fault at every request of a rollback, and every pair of crashes (docs/faults.md; ONLY=TEXT)
+	$(CARGO) test --profile image --locked -p snapback-controller --test faults -- $(ONLY)
 
 bench-undo: ## Time undos on real pods against kubectl rollout undo (about 15 min)
 	@$(CARGO) build --locked -p snapback-tests --bin testbed

@@ -20,3 +20,4 @@ mod workloads;
 pub use fault::{Fault, Trouble};
 pub use route::{Call, Verb};
 pub use server::FakeApi;
+pub use store::Change;

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::client::Connection;
 use crate::fault::{Fault, Faults, HANGS, Trouble};
 use crate::route::{Call, Verb};
-use crate::store::{Refusal, Store, not_found};
+use crate::store::{Change, Refusal, Store, not_found};
 use crate::{watch, workloads};
 
 /// What is answered: one piece, or an endless stream.
@@ -94,6 +94,11 @@ impl FakeApi {
     /// Every request so far, those that failed too.
     pub fn calls(&self) -> Vec<Call> {
         self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All that happened after a version, in the order in which it was accepted.
+    pub fn history(&self, after: u64) -> Vec<Change> {
+        self.0.store().after(after).cloned().collect()
     }
 
     /// The newest version of any object: while it stays, nothing has changed.
@@ -298,7 +303,7 @@ fn carry_out(inner: &Inner, call: &Call, content_type: &str, body: &[u8]) -> Res
             return Ok(Some(watch::shown(call, found)));
         }
         Verb::List => return Ok(Some(listed(&store, call, store.version()))),
-        Verb::Create if call.dry_run => return store.clone().create(call, parsed(body)?, &now).map(Some),
+        Verb::Create if call.dry_run => return store.trial().create(call, parsed(body)?, &now).map(Some),
         Verb::Create => {
             let object = parsed(body)?;
             store.create(call, object, &now)?
@@ -307,7 +312,7 @@ fn carry_out(inner: &Inner, call: &Call, content_type: &str, body: &[u8]) -> Res
             let object = parsed(body)?;
             store.update(call, object)?
         }
-        Verb::Patch if call.dry_run => return store.clone().patch(call, content_type, body).map(Some),
+        Verb::Patch if call.dry_run => return store.trial().patch(call, content_type, body).map(Some),
         Verb::Patch => store.patch(call, content_type, body)?,
         Verb::Delete => store.delete(call, &serde_json::from_slice(body).unwrap_or_default())?,
     };

@@ -13,17 +13,22 @@ pub(crate) type Refusal = (u16, &'static str, String);
 /// An object's place: resource, namespace, name.
 pub(crate) type Key = (String, String, String);
 
-/// What happened, for watches.
+/// What happened to an object.
 #[derive(Debug, Clone)]
-pub(crate) struct Change {
+pub struct Change {
     pub(crate) version: u64,
     pub(crate) at: Instant,
-    pub(crate) kind: &'static str,
-    pub(crate) resource: String,
-    pub(crate) object: Value,
+    /// `ADDED`, `MODIFIED` or `DELETED`.
+    pub kind: &'static str,
+    /// The plural of its kind.
+    pub resource: String,
+    /// As it was after that, or last.
+    pub object: Value,
+    /// The field manager of the request; empty for what the cluster's own controllers did.
+    pub manager: String,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Store {
     pub(crate) objects: BTreeMap<Key, Value>,
     pub(crate) log: Vec<Change>,
@@ -38,6 +43,11 @@ impl Store {
 
     pub(crate) fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<&Value> {
         self.objects.get(&(resource.to_owned(), namespace.to_owned(), name.to_owned()))
+    }
+
+    /// A copy to try a request on: what happened before is not asked for there.
+    pub(crate) fn trial(&self) -> Self {
+        Self { objects: self.objects.clone(), log: Vec::new(), version: self.version, uids: self.uids }
     }
 
     /// What happened after a version.
@@ -92,7 +102,7 @@ impl Store {
         {
             object.remove("status");
         }
-        Ok(self.put(key, object, "ADDED"))
+        Ok(self.put_by(&call.manager, key, object, "ADDED"))
     }
 
     /// Replaces an object or its status. With a `resourceVersion`, only that version is replaced.
@@ -139,7 +149,7 @@ impl Store {
         if next == known {
             return Ok(known);
         }
-        Ok(self.put(key, next, "MODIFIED"))
+        Ok(self.put_by(&call.manager, key, next, "MODIFIED"))
     }
 
     pub(crate) fn patch(&mut self, call: &Call, content_type: &str, patch: &[u8]) -> Result<Value, Refusal> {
@@ -175,23 +185,27 @@ impl Store {
         let mut object = self.objects.remove(&key).ok_or_else(|| not_found(call))?;
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.record("DELETED", &key.0, object.clone());
+        self.record(&call.manager, "DELETED", &key.0, object.clone());
         Ok(object)
     }
 
     /// Stores an object as it is, under a new version.
-    pub(crate) fn put(&mut self, key: Key, mut object: Value, kind: &'static str) -> Value {
+    pub(crate) fn put(&mut self, key: Key, object: Value, kind: &'static str) -> Value {
+        self.put_by("", key, object, kind)
+    }
+
+    fn put_by(&mut self, manager: &str, key: Key, mut object: Value, kind: &'static str) -> Value {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let resource = key.0.clone();
         self.objects.insert(key, object.clone());
-        self.record(kind, &resource, object.clone());
+        self.record(manager, kind, &resource, object.clone());
         object
     }
 
-    fn record(&mut self, kind: &'static str, resource: &str, object: Value) {
-        let at = Instant::now();
-        self.log.push(Change { version: self.version, at, kind, resource: resource.to_owned(), object });
+    fn record(&mut self, manager: &str, kind: &'static str, resource: &str, object: Value) {
+        let (at, resource, manager) = (Instant::now(), resource.to_owned(), manager.to_owned());
+        self.log.push(Change { version: self.version, at, kind, resource, object, manager });
     }
 }
 

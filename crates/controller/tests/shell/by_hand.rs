@@ -8,7 +8,7 @@ use snapback_api::v1alpha1::{PhaseName, Rollback, RollbackPhase, RollbackStatus}
 use snapback_core::fingerprint::Fingerprint;
 use snapback_fake_api::{Call, Fault};
 
-use crate::crashes::is_write;
+use crate::pairs::is_write;
 use crate::world::{NAMESPACE, World, deployment};
 
 const KIND: &str = "snapback.dev/v1alpha1";

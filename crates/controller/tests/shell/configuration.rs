@@ -9,7 +9,7 @@ use snapback_api::v1alpha1::RollbackStatus;
 use snapback_fake_api::{Call, Fault, Verb};
 use tokio::time::Instant;
 
-use crate::crashes::is_write;
+use crate::pairs::is_write;
 use crate::world::{NAMESPACE, World, deployment};
 
 const COPY: &str = "settings-snapback-";

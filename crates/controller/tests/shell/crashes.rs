@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::chance::sample;
+use crate::pairs::{Release, SIDES, dies_once, dies_twice, is_write};
 use crate::world::World;
 
-/// Everything but Events, which are best effort.
-pub(crate) fn is_write(call: &Call) -> bool {
-    call.verb.is_write() && !call.dry_run && call.resource != "events"
-}
+/// Pairs that each run tries, of each release; `make faults` tries all.
+const PAIRS: usize = 16;
 
 #[tokio::test(start_paused = true)]
 async fn a_bad_release_is_undone_once_and_verified() {
@@ -52,6 +52,43 @@ async fn what_comes_back_is_undone_again_wherever_the_process_dies() {
         world
     };
     die_everywhere_after(release, 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_all_that_goes_with_an_undo_the_outcome_is_the_same_wherever_the_process_dies() {
+    for index in 0..writes(Release::Everything).await {
+        for side in SIDES {
+            dies_once(Release::Everything, (index, side)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_dies_again_after_its_start_undoes_once() {
+    die_twice(Release::Plain).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_all_that_goes_with_an_undo_a_process_that_dies_again_does_each_of_it_once() {
+    die_twice(Release::Everything).await;
+}
+
+/// A sample of all the pairs.
+async fn die_twice(release: Release) {
+    let writes = writes(release).await;
+    let mut met = 0;
+    for one in sample(&format!("{release:?}"), 4 * writes * writes, PAIRS) {
+        let (sides, index) = (one % 4, one / 4);
+        let first = (index % writes, SIDES[sides % 2]);
+        let second = (index / writes, SIDES[sides / 2]);
+        met += usize::from(dies_twice(release, first, second).await);
+    }
+    assert!(met >= PAIRS / 3, "only {met} of {PAIRS} processes died again");
+}
+
+/// How many writes a rollback takes.
+async fn writes(release: Release) -> usize {
+    release.requests().await.iter().filter(|call| is_write(call)).count()
 }
 
 /// The process dies before and after each of its writes, under this policy.

@@ -8,7 +8,13 @@ use snapback_api::v1alpha1::RollbackPhase;
 use snapback_fake_api::{Call, Fault, Verb};
 use tokio::time::Instant;
 
+use crate::blind::{self, FAILURES};
+use crate::chance::sample;
+use crate::matrix::{RELEASE, kinds};
 use crate::world::World;
+
+/// Requests at which each run tries each kind of fault; `make faults` tries all.
+const TRIES: usize = 3;
 
 fn is_undo(call: &Call) -> bool {
     call.verb == Verb::Patch && call.resource == "deployments" && !call.dry_run
@@ -46,6 +52,53 @@ pub(crate) async fn fail_everywhere(make: impl AsyncFn() -> World) {
             world.at_rest(&what).await;
             world.was_undone_once(&what);
             world.kill().await;
+        }
+    }
+}
+
+/// Every so many-th kind, at a sample of the requests.
+async fn happens_anywhere(share: usize, shares: usize) {
+    let requests = RELEASE.requests().await;
+    for kind in kinds().into_iter().skip(share).step_by(shares) {
+        let count = kind.count(&requests);
+        assert!(count > 0, "{}: no request", kind.name);
+        for index in sample(kind.name, count, TRIES) {
+            kind.happens(index, &requests).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_release_is_undone_once_whatever_goes_wrong_first_part() {
+    happens_anywhere(0, 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_release_is_undone_once_whatever_goes_wrong_second_part() {
+    happens_anywhere(1, 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_release_is_undone_once_whatever_goes_wrong_third_part() {
+    happens_anywhere(2, 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_release_is_undone_once_however_its_metrics_source_fails_for_a_while() {
+    let requests = blind::requests(true).await;
+    for (name, failure) in FAILURES {
+        for index in sample(name, requests, 1) {
+            blind::bad_release(name, failure, index).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_release_is_never_undone_however_its_metrics_source_fails() {
+    let requests = blind::requests(false).await;
+    for (name, failure) in FAILURES {
+        for index in sample(name, requests, 1) {
+            blind::good_release(name, failure, index).await;
         }
     }
 }

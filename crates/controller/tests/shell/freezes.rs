@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use snapback_api::v1alpha1::{FreezeName, PhaseName};
 use snapback_fake_api::{Call, FakeApi, Fault, Verb};
 
-use crate::crashes::is_write;
+use crate::pairs::is_write;
 use crate::world::{NAMESPACE, World, deployment};
 
 const FROZEN: &str = "snapback.dev/frozen";

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::crashes::is_write;
+use crate::pairs::is_write;
 use crate::world::World;
 
 /// Longest time from a leader's death to the next one's first write.

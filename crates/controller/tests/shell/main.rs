@@ -2,19 +2,24 @@
 //! process dies, when somebody else is faster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod blind;
 mod burn_rate;
 mod by_hand;
+mod chance;
 mod configuration;
 mod controls;
 mod crashes;
 mod doubts;
+mod facts;
 mod faults;
 mod freezes;
 mod history;
 mod jobs;
 mod keeping;
 mod leaders;
+mod matrix;
 mod others;
+mod pairs;
 mod probes;
 mod readiness;
 mod returns;

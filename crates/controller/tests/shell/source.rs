@@ -31,6 +31,11 @@ pub(crate) async fn serve(answer: Series) -> String {
 }
 
 async fn range(State(answer): State<Series>, body: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], reply(&answer, &body).to_string()).into_response()
+}
+
+/// What Prometheus replies to a range query with this body.
+pub(crate) fn reply(answer: &Series, body: &str) -> Value {
     let form = reqwest::Url::parse(&format!("http://x/?{body}")).unwrap();
     let form: BTreeMap<String, String> = form.query_pairs().into_owned().collect();
     let number = |name: &str| form[name].parse::<f64>().unwrap();
@@ -46,6 +51,5 @@ async fn range(State(answer): State<Series>, body: String) -> Response {
     }
     let one = |(labels, values): (String, Vec<Value>)| json!({"metric": serde_json::from_str::<Value>(&labels).unwrap(), "values": values});
     let series: Vec<Value> = values.into_iter().map(one).collect();
-    let reply = json!({"status": "success", "data": {"resultType": "matrix", "result": series}});
-    ([(header::CONTENT_TYPE, "application/json")], reply.to_string()).into_response()
+    json!({"status": "success", "data": {"resultType": "matrix", "result": series}})
 }

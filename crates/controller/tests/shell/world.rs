@@ -1,19 +1,24 @@
 //! A cluster, a clock and an operator.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::Client;
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy, TargetStatus};
 use snapback_controller::config::{FeaturesConfig, OperatorConfig};
 use snapback_controller::context::Clock;
 use snapback_controller::run::{Options, run};
 use snapback_fake_api::{Call, FakeApi};
+use snapback_invariants::{Fact, violations};
 use snapback_prometheus::SourceConfig;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+
+use crate::facts::Facts;
 
 pub(crate) const NAMESPACE: &str = "shop";
 const POLICIES: &str = "snapback.dev/v1alpha1";
@@ -24,15 +29,35 @@ const PATIENCE: Duration = Duration::from_mins(30);
 pub(crate) struct World {
     pub(crate) api: FakeApi,
     clock: Clock,
-    operator: Option<JoinHandle<()>>,
+    /// Seconds that the clock is ahead of the time that has passed.
+    ahead: Arc<AtomicI64>,
+    operators: Vec<JoinHandle<()>>,
     /// Who applies the Deployment.
     applier: &'static str,
+    /// The ConfigMap that all versions read.
+    reads: Option<&'static str>,
+    /// Whether v1 may come back with what is in that now.
+    stays: bool,
+    /// Whether it may be that no Event tells of an undo.
+    untold: bool,
+    /// The revision that bad versions are undone to: its number.
+    good: u32,
     /// Annotations of templates that are not well.
     said: Value,
     /// Whether the administrator allows Secrets in `rollback.config`.
     secrets: bool,
     /// The metrics source, and what stops the time from running ahead of its sockets while that lives.
-    source: Option<(String, std::sync::mpsc::Sender<()>)>,
+    source: Option<(SourceConfig, std::sync::mpsc::Sender<()>)>,
+    /// What happened, up to a version.
+    facts: RefCell<(Facts, u64)>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for operator in &self.operators {
+            operator.abort();
+        }
+    }
 }
 
 impl World {
@@ -69,18 +94,82 @@ impl World {
             })
         };
         let api = FakeApi::new(Arc::clone(&clock));
-        let world =
-            Self { api, clock, operator: None, applier: "user", said: Value::Null, secrets: false, source: None };
+        let world = Self {
+            api,
+            clock,
+            ahead,
+            operators: Vec::new(),
+            applier: "user",
+            reads: None,
+            stays: false,
+            untold: false,
+            good: 1,
+            said: Value::Null,
+            secrets: false,
+            source: None,
+            facts: RefCell::default(),
+        };
         world.deploy("v1", true);
         // v1 was there before its policy.
-        ahead.store(1, Ordering::Relaxed);
+        world.ahead.store(1, Ordering::Relaxed);
         world.policy(&json!({}));
         world
+    }
+
+    /// v1 is applied by Helm 3 and reads a ConfigMap, and so does what comes; the policy asks for all that goes with an
+    /// undo: `Fast`, the configuration of then, Helm's Job, and the verification.
+    pub(crate) async fn adopted_with_everything() -> Self {
+        let mut world = Self::without_operator();
+        (world.applier, world.reads, world.good) = ("helm", Some("settings"), 2);
+        world.settings("one");
+        world.deploy("v1", true);
+        world.cron_job("helm", None);
+        world.policy(&json!({"rollback": {
+            "deadline": "10m", "speed": "Fast", "config": "Restore", "helm": {"job": "helm"}, "verify": {"duration": "3s"}
+        }}));
+        world.start();
+        world
+            .until("v1 known good with its configuration", |world| {
+                let good = world.target().and_then(|target| target.known_good);
+                good.is_some_and(|good| good.config.is_some_and(|config| !config[0].copy.is_empty()))
+            })
+            .await;
+        world
+    }
+
+    /// What is in the ConfigMap that all versions read.
+    pub(crate) fn settings(&self, mode: &str) {
+        self.api.apply(
+            "v1",
+            "configmaps",
+            &json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": NAMESPACE},
+                "data": {"mode": mode}
+            }),
+        );
+    }
+
+    /// It is right, too, if v1 comes back with the ConfigMap that is there.
+    pub(crate) fn settings_may_stay(&mut self) {
+        self.stays = true;
+    }
+
+    /// Events are sent after the status that they are about, and once: who dies in between each time tells nobody.
+    pub(crate) fn events_may_be_lost(&mut self) {
+        self.untold = true;
+    }
+
+    /// The hand of the clock, in seconds: who moves it makes the clock jump.
+    pub(crate) fn hand(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.ahead)
     }
 
     /// The user applies a version of the Deployment; one that is not well crash-loops.
     pub(crate) fn deploy(&self, version: &str, well: bool) {
         let mut object = deployment(version, well);
+        if let Some(name) = self.reads {
+            object["spec"]["template"]["spec"]["volumes"] = json!([{"name": name, "configMap": {"name": name}}]);
+        }
         if !well && !self.said.is_null() {
             object["spec"]["template"]["metadata"]["annotations"] = self.said.clone();
         }
@@ -113,9 +202,15 @@ impl World {
 
     /// The same with several series.
     pub(crate) async fn count_at(&mut self, answer: crate::source::Series) {
+        let url = crate::source::serve(answer).await;
+        self.ask_source(SourceConfig::new("main", url));
+    }
+
+    /// The same of one that was made elsewhere.
+    pub(crate) fn ask_source(&mut self, source: SourceConfig) {
         let (busy, until) = std::sync::mpsc::channel();
         tokio::task::spawn_blocking(move || until.recv());
-        self.source = Some((crate::source::serve(answer).await, busy));
+        self.source = Some((source, busy));
     }
 
     /// The time that it is.
@@ -187,9 +282,17 @@ impl World {
 
     /// Starts an operator with empty caches; another one may run.
     pub(crate) fn start(&mut self) {
+        self.start_over(self.api.client());
+    }
+
+    /// The same, of one whose caches are always so far behind.
+    pub(crate) fn start_behind(&mut self, behind: Duration) {
+        self.start_over(self.api.client_behind(behind));
+    }
+
+    fn start_over(&mut self, client: Client) {
         let options = self.options();
-        let client = self.api.client();
-        self.operator = Some(tokio::spawn(async move { run(client, options, std::future::pending()).await.unwrap() }));
+        self.operators.push(tokio::spawn(async move { run(client, options, std::future::pending()).await.unwrap() }));
     }
 
     /// What an operator of this world starts with.
@@ -198,7 +301,7 @@ impl World {
         _ = rustls::crypto::ring::default_provider().install_default();
         Options {
             config: OperatorConfig {
-                sources: self.source.iter().map(|(url, _)| SourceConfig::new("main", url)).collect(),
+                sources: self.source.iter().map(|(source, _)| source.clone()).collect(),
                 features: FeaturesConfig { secrets_in_config_restore: self.secrets },
                 ..OperatorConfig::default()
             },
@@ -209,9 +312,9 @@ impl World {
         }
     }
 
-    /// Ends the operator where it stands.
+    /// Ends every operator where it stands.
     pub(crate) async fn kill(&mut self) {
-        if let Some(operator) = self.operator.take() {
+        for operator in self.operators.drain(..) {
             operator.abort();
             _ = operator.await;
         }
@@ -247,25 +350,41 @@ impl World {
 
     /// Lets a while pass in which nothing is expected.
     pub(crate) async fn settle(&self) {
-        sleep(Duration::from_mins(1)).await;
+        let end = Instant::now() + Duration::from_mins(1);
+        while Instant::now() < end {
+            self.pass(end - Instant::now()).await;
+        }
     }
 
     /// Nothing is under way, and what is the policies' to follow is followed: looks keep a pace of a second.
     pub(crate) async fn at_rest(&self, what: &str) {
-        let is_at_rest = |world: &Self| {
-            let ended = world.rollbacks().iter().all(|rollback| {
-                rollback.status.as_ref().is_some_and(|status| {
-                    is_over(status.phase) && status.helm.as_ref().is_none_or(|helm| helm.ended_at.is_some())
-                })
-            });
-            ended && world.target().is_some_and(|target| target.rollback.is_none() && target.rollout.is_none())
-        };
         let step = Duration::from_millis(500);
-        self.until_by(step, what, is_at_rest).await;
+        self.until_by(step, what, Self::is_at_rest).await;
         for _ in 0..4 {
             self.pass(step).await;
         }
-        self.until_by(step, what, is_at_rest).await;
+        self.until_by(step, what, Self::is_at_rest).await;
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let ended = self.rollbacks().iter().all(|rollback| {
+            rollback.status.as_ref().is_some_and(|status| {
+                is_over(status.phase) && status.helm.as_ref().is_none_or(|helm| helm.ended_at.is_some())
+            })
+        });
+        ended && self.target().is_some_and(|target| target.rollback.is_none() && target.rollout.is_none())
+    }
+
+    /// Every fault was met, or there was nothing more to do for a while. Whether it was the former.
+    pub(crate) async fn met_or_at_rest(&self, what: &str) -> bool {
+        let since = std::cell::Cell::new(None);
+        let is_idle = |world: &Self| {
+            let is_idle = !world.rollbacks().is_empty() && world.is_at_rest();
+            since.set(since.get().filter(|_| is_idle).or(is_idle.then(Instant::now)));
+            since.get().is_some_and(|since: Instant| since.elapsed() > Duration::from_secs(20))
+        };
+        self.until(what, |world| world.api.faults_left() == 0 || is_idle(world)).await;
+        self.api.faults_left() == 0
     }
 
     pub(crate) fn policy_now(&self) -> Option<RollbackPolicy> {
@@ -330,7 +449,7 @@ impl World {
     /// The same for a v2 that came back: as many undos, as many records.
     pub(crate) fn was_undone(&self, times: usize, what: &str) {
         assert_eq!(self.image(), "shop/checkout:v1", "{what}");
-        assert_eq!(self.revision(), (1 + 2 * times).to_string(), "{what}: not {times} undo");
+        assert_eq!(self.revision(), (self.good as usize + 2 * times).to_string(), "{what}: not {times} undo");
         let rollbacks = self.rollbacks();
         assert_eq!(rollbacks.len(), times, "{what}: {rollbacks:#?}");
         let newest = rollbacks.iter().max_by_key(|rollback| &rollback.spec.decided_at).unwrap();
@@ -362,8 +481,30 @@ impl World {
         assert_eq!(owners, [&json!(self.applier)], "{what}: the fields were not handed back");
         assert!(status.timeline.handed_back_at.is_some(), "{what}: {:?}", status.timeline);
         assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"], 1, "{what}: maxSurge was not put back");
+        let mut template = deployment["spec"]["template"].clone();
+        if let (Some(name), Some(spec)) = (self.reads, template["spec"].as_object_mut()) {
+            let read = spec.remove("volumes").unwrap_or_default()[0]["configMap"]["name"].clone();
+            let content =
+                self.api.object("configmaps", NAMESPACE, read.as_str().unwrap()).unwrap()["data"]["mode"].clone();
+            let is_back = content == "one" && status.config.is_some_and(|config| config.drifted.is_empty());
+            assert!(is_back || self.stays && read == name, "{what}: {read} is not what v1 ran with");
+        }
         let expected = deployment_template("v1", true);
-        assert_eq!(deployment["spec"]["template"], expected, "{what}: the template is not what the user applied");
+        assert_eq!(template, expected, "{what}: the template is not what the user applied");
+        self.keeps_the_invariants(what);
+    }
+
+    /// Whatever the API server accepted so far, none of the nine invariants was broken by it, and the known good revision
+    /// lives.
+    pub(crate) fn keeps_the_invariants(&self, what: &str) {
+        let (facts, seen) = &mut *self.facts.borrow_mut();
+        self.api.history(*seen).iter().for_each(|change| facts.see(change));
+        *seen = self.api.version();
+        let expected = self.target().and_then(|target| target.known_good).map(|good| good.fingerprint);
+        facts.all.push(Fact::Rest { target: "checkout".to_owned(), expected, terminal: self.is_at_rest() });
+        let mut broken: Vec<String> = violations(&facts.all).iter().map(ToString::to_string).collect();
+        broken.retain(|broken| !(self.untold && broken.ends_with("nobody was told")));
+        assert!(broken.is_empty(), "{what}: {broken:#?}");
     }
 }
 
@@ -372,7 +513,7 @@ pub(crate) fn deploy(api: &FakeApi, version: &str, well: bool) {
     api.apply("apps/v1", "deployments", &deployment(version, well));
 }
 
-fn is_over(phase: Option<RollbackPhase>) -> bool {
+pub(crate) fn is_over(phase: Option<RollbackPhase>) -> bool {
     !matches!(phase, None | Some(RollbackPhase::AwaitingApproval | RollbackPhase::Running | RollbackPhase::Verifying))
 }
 
