@@ -15,6 +15,8 @@ use snapback_core::workload::FROZEN;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
+use crate::run::watch_config;
+
 /// Pod events come in bursts; one look serves them all.
 const GATHER: Duration = Duration::from_millis(200);
 
@@ -39,7 +41,7 @@ impl PodWatches {
             return;
         }
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let config = watcher::Config::default().labels_from(selector);
+        let config = watch_config().labels_from(selector);
         let policy = ObjectRef::<DeserializeGuard<RollbackPolicy>>::new(policy).within(namespace);
         let wake = self.wake.clone();
         let task = tokio::spawn(async move {

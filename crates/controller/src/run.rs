@@ -204,7 +204,7 @@ fn operate(
     let policy_api = api::<DeserializeGuard<RollbackPolicy>>(client, namespace.as_deref());
     let (respecified, for_others) = mpsc::unbounded_channel();
     let mut changes = SpecChanges::default();
-    let policy_events = watcher(policy_api, watcher::Config::default())
+    let policy_events = watcher(policy_api, watch_config())
         .default_backoff()
         .reflect(policy_writer)
         .inspect_ok(move |event| changes.of(event).into_iter().for_each(|changed| _ = respecified.send(changed)))
@@ -216,7 +216,7 @@ fn operate(
     let [of_deployment, of_stateful_set, of_daemon_set] = std::array::from_fn(|_| policy_store.clone());
     let (acted, for_policies) = mpsc::unbounded_channel();
     let rollback_api = api::<DeserializeGuard<Rollback>>(client, namespace.as_deref());
-    let rollback_events = watcher(rollback_api, watcher::Config::default())
+    let rollback_events = watcher(rollback_api, watch_config())
         .default_backoff()
         .reflect(rollback_writer)
         .inspect(lists.note(|lists| &lists.rollbacks))
@@ -278,6 +278,12 @@ where
 /// A reconcile, or the answer that it is not yet time for it.
 type Paced<F> = Either<F, Ready<Result<Action, Error>>>;
 
+/// How everything is watched. A watch is opened anew each minute: on one whose connection is dead and stays open nothing
+/// comes any more, and nobody would know for five minutes.
+pub(crate) fn watch_config() -> watcher::Config {
+    watcher::Config::default().timeout(60)
+}
+
 /// What the metadata watches have in common.
 struct Watching<'a> {
     client: &'a Client,
@@ -305,7 +311,7 @@ impl Watching<'_> {
     {
         let (store, writer) = reflector::store::<PartialObjectMeta<K>>();
         let rolled = self.rolled.clone();
-        let events = watcher(api::<PartialObjectMeta<K>>(self.client, self.namespace), watcher::Config::default())
+        let events = watcher(api::<PartialObjectMeta<K>>(self.client, self.namespace), watch_config())
             .default_backoff()
             .modify(slim)
             .reflect(writer)

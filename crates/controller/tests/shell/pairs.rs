@@ -68,16 +68,10 @@ pub(crate) async fn undone_once(world: &World, what: &str) {
     world.was_undone_once(what);
 }
 
-/// Where another outcome of two deaths is right, and why.
-#[allow(dead_code, reason = "the table of `make faults` shows it")]
-pub(crate) const UNTOLD: &str = "an Event is sent once, after the status that it is about: who dies between the two, twice, \
-                                 tells nobody by an Event. The status says all";
-
 /// The process dies at a write, and then at the `second`-th write after its start. Whether it lived to see that.
 pub(crate) async fn dies_twice(release: Release, first: (usize, Fault), second: (usize, Fault)) -> bool {
     let what = format!("{release:?}: {:?} write {}, then {:?} write {}", first.1, first.0, second.1, second.0);
     let mut world = release.adopted().await;
-    world.events_may_be_lost();
     dies_at(&world, first);
     release.comes(&world);
     world.until(&what, |world| world.api.faults_left() == 0).await;
