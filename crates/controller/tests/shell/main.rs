@@ -23,6 +23,7 @@ mod pairs;
 mod probes;
 mod readiness;
 mod returns;
+mod rivals;
 mod saturation;
 mod secrets;
 mod source;
