@@ -5,7 +5,7 @@ TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
 RECORD = $(CARGO) run --locked -p snapback-tests --example record --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites e2e cluster faults model bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites e2e cluster faults model soak-sim bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ cluster: ## Keep a cluster running for hands-on work; prints its KUBECONFIG
 
 faults: ## Every kind of fault at every request of a rollback, and every pair of crashes (docs/faults.md; ONLY=TEXT)
 	$(CARGO) test --profile image --locked -p snapback-controller --test faults -- $(ONLY)
+
+soak-sim: ## 100,000 stories by chance: releases, faults, deaths (about 1 h; STORIES=N, SEED=N)
+	STORIES=$(or $(STORIES),100000) $(CARGO) test --profile image --locked -p snapback-controller --test simulation
 
 bench-undo: ## Time undos on real pods against kubectl rollout undo (about 15 min)
 	@$(CARGO) build --locked -p snapback-tests --bin testbed

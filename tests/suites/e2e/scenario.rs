@@ -22,6 +22,8 @@ pub(crate) struct Bed {
     pub(crate) client: Client,
     pub(crate) tools: Tools,
     pub(crate) stub: SourceStub,
+    /// The URL of the real Prometheus.
+    prometheus: String,
     runtime: tokio::runtime::Handle,
 }
 
@@ -31,7 +33,7 @@ impl Bed {
         let tools = Tools::new(&cluster.kubeconfig);
         let prometheus = cluster.prometheus.as_ref().context("no Prometheus")?.url.clone();
         let stub = SourceStub::start(&prometheus).await?;
-        let mut sources = vec![("default", prometheus)];
+        let mut sources = vec![("default", prometheus.clone())];
         sources.extend(stub.sources());
         let install = tools.clone();
         tokio::task::spawn_blocking(move || install.install_operator(&sources)).await??;
@@ -39,6 +41,7 @@ impl Bed {
             client: cluster.client.clone(),
             tools,
             stub,
+            prometheus,
             runtime: tokio::runtime::Handle::current(),
             cluster: Mutex::new(Some(cluster)),
         })
@@ -125,10 +128,29 @@ impl<'a> Scenario<'a> {
             target.phase == PhaseName::Idle && target.known_good.is_some()
         })?;
         // The window before the rollout is the baseline: let there be one.
-        if rps > 0 {
-            std::thread::sleep(Duration::from_secs(8));
+        if rps > 0 { self.traffic(rps) } else { Ok(()) }
+    }
+
+    /// Waits until Prometheus has seen half of this load at least, for ten seconds on end.
+    fn traffic(&self, rps: u32) -> Result<()> {
+        let names =
+            "http_requests_total|http_server_request_duration_seconds_count|istio_requests_total|response_total";
+        let series = format!("{{__name__=~\"{names}\",namespace=\"{}\"}}", self.namespace);
+        let rates = format!("sum(rate({series}[6s]))[10s:1s]");
+        let half = rps / 2;
+        let query = format!("count_over_time({rates}) >= 10 and min_over_time({rates}) >= {half}");
+        let mut url = reqwest::Url::parse(&self.bed.prometheus)?.join("/api/v1/query")?;
+        url.query_pairs_mut().append_pair("query", &query);
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            // It is a text that is looked at, and a result is a sample.
+            let answer = self.bed.wait(async { reqwest::get(url.clone()).await?.text().await })?;
+            if answer.contains("\"value\"") {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < deadline, "waited 60 s for {half} requests a second: {query}: {answer}");
+            std::thread::sleep(Duration::from_millis(250));
         }
-        Ok(())
     }
 
     pub(crate) fn apply(&self, service: &Service) -> Result<()> {

@@ -358,7 +358,7 @@ impl World {
         self.until_by(step, what, Self::is_at_rest).await;
     }
 
-    fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         let ended = self.rollbacks().iter().all(|rollback| {
             rollback.status.as_ref().is_some_and(|status| {
                 is_over(status.phase) && status.helm.as_ref().is_none_or(|helm| helm.ended_at.is_some())
@@ -489,11 +489,17 @@ impl World {
     /// Whatever the API server accepted so far, none of the nine invariants was broken by it, and the known good revision
     /// lives.
     pub(crate) fn keeps_the_invariants(&self, what: &str) {
+        let good = self.target().and_then(|target| target.known_good).map(|good| good.fingerprint);
+        self.keeps_them(what, good, self.is_at_rest());
+    }
+
+    /// The same, where this revision should live; any, if a person has to see to it. `terminal`: whether every status is as
+    /// final as it can be.
+    pub(crate) fn keeps_them(&self, what: &str, expected: Option<String>, terminal: bool) {
         let (facts, seen) = &mut *self.facts.borrow_mut();
         self.api.history(*seen).iter().for_each(|change| facts.see(change));
         *seen = self.api.version();
-        let expected = self.target().and_then(|target| target.known_good).map(|good| good.fingerprint);
-        facts.all.push(Fact::Rest { target: "checkout".to_owned(), expected, terminal: self.is_at_rest() });
+        facts.all.push(Fact::Rest { target: "checkout".to_owned(), expected, terminal });
         let broken: Vec<String> = violations(&facts.all).iter().map(ToString::to_string).collect();
         assert!(broken.is_empty(), "{what}: {broken:#?}");
     }
