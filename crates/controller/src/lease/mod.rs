@@ -113,7 +113,7 @@ impl Elector {
         }
         spec.holder_identity = None;
         // It runs out by itself if this fails.
-        let params = PostParams::default();
+        let params = Self::params();
         let released = self.leases.replace(&self.options.name, &params, &lease);
         _ = timeout(self.options.terms.retry, released).await;
     }

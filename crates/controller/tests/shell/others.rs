@@ -109,6 +109,25 @@ async fn an_undo_that_arrives_after_somebody_put_the_revision_back_does_nothing(
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_a_rollback_acts_the_policy_looks_at_nothing() {
+    let world = World::adopted().await;
+    world.policy(&json!({"rollback": {"deadline": "2m", "verify": {"duration": "1m"}}}));
+    world.deploy("v2", false);
+    let verifies = |world: &World| world.target().is_some_and(|target| target.phase == PhaseName::Verifying);
+    world.until("verifying", verifies).await;
+    world.pass(Duration::from_secs(3)).await;
+    let looks =
+        || world.api.calls().iter().filter(|call| call.verb == Verb::Get && call.resource == "deployments").count();
+    let before = looks();
+    world.pass(Duration::from_secs(30)).await;
+    assert!(verifies(&world), "it is over already");
+    // The other controller looks every five seconds; the policy would look every second.
+    assert!(looks() - before <= 8, "{} looks in half a minute", looks() - before);
+    world.at_rest("the rollback").await;
+    world.was_undone_once("verified for a minute");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deployment_that_is_deleted_in_mid_rollback_ends_it() {
     let world = World::adopted().await;
     let (api, done) = (world.api.clone(), AtomicBool::new(false));

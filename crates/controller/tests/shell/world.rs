@@ -211,7 +211,7 @@ impl World {
     }
 
     /// A little time passes.
-    async fn pass(&self, step: Duration) {
+    pub(crate) async fn pass(&self, step: Duration) {
         if self.source.is_none() {
             return sleep(step).await;
         }

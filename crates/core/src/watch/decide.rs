@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::freeze::{self, FreezeAct};
-use super::observe::begin;
+use super::observe::arrive;
 use super::{FreezeState, MAX_QUARANTINED, Phase, Quarantined, RevisionRef, Rollout, Soaked, Standing, Target, soaked};
 use crate::checks::{CheckResult, IN_A_ROW, Verdict, Why};
 use crate::notice::{Notice, Reason};
@@ -439,6 +439,7 @@ fn follow_rollback(
         state.quarantined.drain(..surplus);
         state.rollback = None;
         state.rollout = None;
+        state.current = RevisionRef::live(workload);
     };
     let has_put_back = acting.phase == Act::Succeeded || acting.phase == Act::Failed && acting.contended;
     let (phase, reason) = match acting.phase {
@@ -448,31 +449,21 @@ fn follow_rollback(
         // Somebody put the bad one back, while we acted or since: that is a return like any other.
         _ if has_put_back && workload.live == acting.bad => {
             quarantine(&mut state);
-            state.current = RevisionRef::live(workload);
             let mut notices = Vec::new();
             super::quarantine::returned(&mut state, name.to_owned(), now, &mut notices);
-            return Decision {
-                state,
-                order: None,
-                freeze: None,
-                notices,
-                next_look: Some(SignedDuration::from_secs(1)),
-            };
+            return at_once(state, notices);
         }
         _ if has_put_back => {
             quarantine(&mut state);
-            state.current = RevisionRef::live(workload);
             (Phase::Idle, "RolledBack")
         }
         // What is live from here on is what was left behind: until somebody applies something else, a person is needed.
         Act::Succeeded | Act::Failed => {
             quarantine(&mut state);
-            state.current = RevisionRef::live(workload);
             (Phase::Escalated, "RollbackFailed")
         }
         Act::Escalated => {
             quarantine(&mut state);
-            state.current = RevisionRef::live(workload);
             (Phase::Escalated, "RollbackEscalated")
         }
         Act::Rejected => {
@@ -480,21 +471,17 @@ fn follow_rollback(
             state.rollout = None;
             (Phase::Held, "RollbackRejected")
         }
-        // The newer template came and went between two looks: what is live was never undone, and is bad for all we know.
+        // The newer template came and went between two looks: what is live was not undone by this record.
         Act::Superseded if workload.live == acting.bad => {
             state.rollback = None;
             state.current = RevisionRef::live(workload);
             let mut notices = Vec::new();
-            begin(&mut state, now, &mut notices);
-            let standing = Standing::new("RollingOut", format!("{} is back, and is judged anew", state.current.name()));
-            state.standing = standing;
-            return Decision {
-                state,
-                order: None,
-                freeze: None,
-                notices,
-                next_look: Some(SignedDuration::from_secs(1)),
-            };
+            arrive(&mut state, now, &mut notices);
+            if state.rollout.as_ref().is_some_and(|rollout| rollout.returned.is_none()) {
+                let message = format!("{} is back, and is judged anew", state.current.name());
+                state.standing = Standing::new("RollingOut", message);
+            }
+            return at_once(state, notices);
         }
         Act::Superseded => {
             state.rollback = None;
@@ -506,4 +493,9 @@ fn follow_rollback(
     state.phase = phase;
     state.standing = Standing::new(reason, acting.message.clone());
     Decision { state, order: None, freeze: None, notices: Vec::new(), next_look: None }
+}
+
+/// What is live is to be looked at again at once.
+fn at_once(state: Target, notices: Vec<Notice>) -> Decision {
+    Decision { state, order: None, freeze: None, notices, next_look: Some(SignedDuration::from_secs(1)) }
 }

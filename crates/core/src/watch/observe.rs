@@ -121,12 +121,18 @@ fn follow(known: &Target, workload: &Workload, now: Timestamp, notices: &mut Vec
     if is_known_good {
         target.phase = Phase::Idle;
         target.standing = Standing::new("KnownGood", format!("{} is known good", target.current.name()));
-    } else if let Some(quarantined) = known.quarantined.iter().find(|bad| bad.fingerprint == workload.live) {
-        quarantine::returned(&mut target, quarantined.rollback.clone(), now, notices);
     } else {
-        begin(&mut target, now, notices);
+        arrive(&mut target, now, notices);
     }
     target
+}
+
+/// Something else than the known good revision is live: what is quarantined has returned, and all else is judged.
+pub(super) fn arrive(target: &mut Target, now: Timestamp, notices: &mut Vec<Notice>) {
+    match target.quarantined.iter().find(|bad| bad.fingerprint == target.current.fingerprint) {
+        Some(quarantined) => quarantine::returned(target, quarantined.rollback.clone(), now, notices),
+        None => begin(target, now, notices),
+    }
 }
 
 pub(super) fn begin(target: &mut Target, now: Timestamp, notices: &mut Vec<Notice>) {
