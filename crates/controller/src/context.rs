@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -12,6 +13,7 @@ use snapback_core::history::History;
 use snapback_core::ids::WorkloadUid;
 use snapback_core::permission::{Limits, Past};
 use snapback_core::policy::ConfigMode;
+use tokio::time::Instant;
 
 use crate::announce::Announcer;
 use crate::config::FeaturesConfig;
@@ -108,9 +110,11 @@ impl Context {
 pub struct BadNow(Mutex<HashMap<WorkloadUid, Timestamp>>);
 
 impl BadNow {
-    /// Notes how a target looks.
-    pub fn note(&self, uid: &WorkloadUid, bad: bool, now: Timestamp) {
+    /// Notes how a target looks. Those that did not look bad within this time are forgotten: they may be deleted, and then
+    /// nobody would ever note that they are well.
+    pub fn note(&self, uid: &WorkloadUid, bad: bool, window: SignedDuration, now: Timestamp) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|_, at| now.duration_since(*at) < window);
         if bad {
             map.insert(uid.clone(), now);
         } else {
@@ -126,21 +130,62 @@ impl BadNow {
     }
 }
 
-/// Failures in a row, by object.
+/// Failures in a row, by object, and when the last one was.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<String, u32>>);
+pub struct Failures(Mutex<HashMap<String, (u32, Instant)>>);
+
+/// Whatever has not failed for so long is not tried any more: it was deleted. The longest wait for the next try is a third.
+const FORGOTTEN: Duration = Duration::from_mins(15);
 
 impl Failures {
     /// One more; how many now.
-    pub fn failed(&self, object: &str) -> u32 {
+    pub fn failed(&self, object: &str, now: Instant) -> u32 {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = map.entry(object.to_owned()).or_default();
-        *count = count.saturating_add(1);
+        map.retain(|_, (_, last)| now.saturating_duration_since(*last) < FORGOTTEN);
+        let (count, last) = map.entry(object.to_owned()).or_insert((0, now));
+        (*count, *last) = (count.saturating_add(1), now);
         *count
     }
 
     /// All is well again.
     pub fn reset(&self, object: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_that_were_deleted_while_they_looked_bad_are_forgotten() {
+        let (bad_now, window) = (BadNow::default(), SignedDuration::from_mins(5));
+        let at = |minute: i64| Timestamp::from_second(60 * minute).unwrap();
+        for target in 0..100 {
+            bad_now.note(&WorkloadUid::new(format!("uid-{target}")), true, window, at(target));
+        }
+        assert_eq!(bad_now.0.lock().unwrap().len(), 5, "those of the last five minutes");
+        bad_now.note(&WorkloadUid::new("uid-99"), false, window, at(99));
+        assert_eq!(bad_now.within(window, at(99)).len(), 4, "one is well again");
+    }
+
+    #[test]
+    fn objects_that_were_deleted_while_they_failed_are_forgotten() {
+        let (failures, start) = (Failures::default(), Instant::now());
+        for minute in 0..100 {
+            failures.failed(&format!("shop/{minute}"), start + Duration::from_secs(60 * minute));
+        }
+        assert_eq!(failures.0.lock().unwrap().len(), 15, "those of the last quarter of an hour");
+    }
+
+    #[test]
+    fn what_fails_on_is_not_forgotten_however_long_it_waits() {
+        let (failures, mut now) = (Failures::default(), Instant::now());
+        for count in 1..=20 {
+            assert_eq!(failures.failed("shop/checkout", now), count);
+            now += Duration::from_mins(5);
+        }
+        failures.reset("shop/checkout");
+        assert_eq!(failures.failed("shop/checkout", now), 1);
     }
 }

@@ -204,10 +204,18 @@ fn operate(
     let policy_api = api::<DeserializeGuard<RollbackPolicy>>(client, namespace.as_deref());
     let (respecified, for_others) = mpsc::unbounded_channel();
     let mut changes = SpecChanges::default();
+    let forgetting = Arc::clone(&shared);
     let policy_events = watcher(policy_api, watch_config())
         .default_backoff()
         .reflect(policy_writer)
-        .inspect_ok(move |event| changes.of(event).into_iter().for_each(|changed| _ = respecified.send(changed)))
+        .inspect_ok(move |event| {
+            for changed in changes.of(event) {
+                if matches!(event, watcher::Event::Delete(_) | watcher::Event::InitDone) {
+                    policy::forget(&forgetting, &changed);
+                }
+                _ = respecified.send(changed);
+            }
+        })
         .inspect(lists.note(|lists| &lists.policies))
         .applied_objects();
     let policies = Controller::for_stream(policy_events, policy_store.clone())
@@ -344,16 +352,15 @@ fn tokio_stream<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
 fn on_policy_error(object: Arc<DeserializeGuard<RollbackPolicy>>, error: &Error, ctx: Arc<PolicyContext>) -> Action {
-    let meta = object.meta();
-    let key = format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), object.name_any());
-    Action::requeue(error.retry_after(ctx.shared.failures.failed(&key)))
+    let key = policy::key_of(object.meta());
+    Action::requeue(error.retry_after(ctx.shared.failures.failed(&key, Instant::now())))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
 fn on_rollback_error(object: Arc<DeserializeGuard<Rollback>>, error: &Error, ctx: Arc<Context>) -> Action {
     let meta = object.meta();
     let key = format!("rollback {}/{}", meta.namespace.as_deref().unwrap_or_default(), object.name_any());
-    Action::requeue(error.retry_after(ctx.failures.failed(&key)))
+    Action::requeue(error.retry_after(ctx.failures.failed(&key, Instant::now())))
 }
 
 fn log<K>(controller: &'static str, done: Result<(ObjectRef<K>, Action), ControllerError<Error, watcher::Error>>)

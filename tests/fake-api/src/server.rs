@@ -96,6 +96,11 @@ impl FakeApi {
         self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many watches are open.
+    pub fn watches(&self) -> usize {
+        self.0.changed.receiver_count()
+    }
+
     /// All that happened after a version, in the order in which it was accepted.
     pub fn history(&self, after: u64) -> Vec<Change> {
         self.0.store().after(after).cloned().collect()

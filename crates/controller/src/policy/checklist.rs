@@ -131,6 +131,8 @@ impl Retries {
     /// Notes a look.
     pub(super) fn note(&self, uid: &str, told: &ReadinessStatus, now: Timestamp) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Older ones say nothing: their next look is due. Nobody else removes those of a workload that is gone.
+        map.retain(|_, at| now.duration_since(*at) < RETRY);
         if may_cease(told) {
             map.insert(uid.to_owned(), now);
         } else {
@@ -180,6 +182,11 @@ mod tests {
         for (minute, left) in [(0, 5), (2, 3), (5, 0), (9, 0)] {
             assert_eq!(retries.left(&missing, at(minute)), Some(SignedDuration::from_mins(left)), "minute {minute}");
         }
+        for workload in 0..100 {
+            let told = missing.readiness.as_ref().unwrap();
+            retries.note(&format!("deleted-{workload}"), told, at(10 + workload));
+        }
+        assert_eq!(retries.0.lock().unwrap().len(), 5, "workloads that are gone are forgotten");
         for at_rest in ["KnownGood", "NothingToGoBackTo", "ChecksHaveNoData"] {
             assert_eq!(retries.left(&known(at_rest), at(9)), None, "{at_rest}");
         }

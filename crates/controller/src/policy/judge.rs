@@ -77,7 +77,7 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
         None => None,
     };
     let (checks, asked) = measure(&look, &state, now).await;
-    shared.bad_now.note(&state.uid, looks_bad(&checks), now);
+    shared.bad_now.note(&state.uid, looks_bad(&checks), shared.limits.brake_window, now);
 
     let (before, rollout) = (state.phase, state.rollout.clone());
     let mut decision = watch::decide(&guarded.policy, state, &live.workload, &checks, acting.as_ref(), now);

@@ -30,9 +30,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use snapback_api::v1alpha1::{PhaseName, RollbackPhase, RollbackPolicy, TargetStatus};
 use snapback_core::notice::Notice;
@@ -65,12 +66,17 @@ pub async fn reconcile(
     let policy = match &object.0 {
         Ok(policy) => policy,
         Err(invalid) => {
+            forget(shared, &ObjectRef::from_obj(&*object));
             commit::undecodable(shared, object.meta(), &invalid.error).await?;
             return Ok(Action::await_change());
         }
     };
-    let key = format!("{}/{}", policy.namespace().unwrap_or_default(), policy.name_any());
+    let (key, reference) = (key_of(object.meta()), ObjectRef::from_obj(&*object));
     let result = look(policy, &ctx).await;
+    if ctx.policies.get(&reference).is_none() {
+        // It was deleted meanwhile, and what we did since is not undone by anybody else.
+        forget(shared, &reference);
+    }
     match &result {
         Ok(_) => {
             shared.failures.reset(&key);
@@ -80,6 +86,20 @@ pub async fn reconcile(
     }
     shared.metrics.judged(shared.pod_watches.count());
     result
+}
+
+/// Forgets what only this process remembers of a policy that judges no more, and ends its watches.
+pub(crate) fn forget(shared: &Context, gone: &ObjectRef<DeserializeGuard<RollbackPolicy>>) {
+    shared.pod_watches.retain(gone.namespace.as_deref().unwrap_or_default(), &gone.name, &[]);
+    if let Some(uid) = &gone.extra.uid {
+        shared.sampler.forget(uid, "", &[]);
+    }
+    shared.metrics.judged(shared.pod_watches.count());
+}
+
+/// What its failures are counted under.
+pub(crate) fn key_of(policy: &ObjectMeta) -> String {
+    format!("{}/{}", policy.namespace.as_deref().unwrap_or_default(), policy.name.as_deref().unwrap_or_default())
 }
 
 async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Error> {
@@ -128,7 +148,8 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
             }
         }
     }
-    shared.pod_watches.retain(&namespace, &policy.name_any(), &guarded.targets);
+    let judged = if guarded.policy.suspend { &[] } else { guarded.targets.as_slice() };
+    shared.pod_watches.retain(&namespace, &policy.name_any(), judged);
     let committed = Committed { targets, guarded: &guarded, failure: failure.as_ref().map(|error| report(error)) };
     let conditions = summary::describe(policy, &committed);
     commit::status(shared, policy, &conditions).await?;
@@ -155,6 +176,9 @@ async fn one_target(
     match observe(&shared.client, &namespace, guarded.kind, name).await? {
         Observed::Absent => {
             shared.pod_watches.stop(&namespace, &policy.name_any(), name);
+            if let (Some(policy), Some(known)) = (policy.uid(), known) {
+                shared.sampler.forget(&policy, &known.uid, &[]);
+            }
             Ok(judge::Judged::absent())
         }
         Observed::Live(live) => judge::judge(Look { shared, policy, guarded, name, known, live: &live }).await,

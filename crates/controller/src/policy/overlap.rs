@@ -10,10 +10,13 @@ use snapback_api::v1alpha1::RollbackPolicy;
 
 type Guarded = DeserializeGuard<RollbackPolicy>;
 
+/// Which policy of a name it is, and which spec of it.
+type Version = (Option<String>, Option<i64>);
+
 /// Notices which policies came, went, or changed their spec. Our own status writes are none of these.
 #[derive(Debug, Default)]
 pub(crate) struct SpecChanges {
-    generations: HashMap<ObjectRef<Guarded>, Option<i64>>,
+    known: HashMap<ObjectRef<Guarded>, Version>,
     /// What a list has shown so far: what it does not show was deleted while nobody watched.
     listed: HashSet<ObjectRef<Guarded>>,
 }
@@ -31,15 +34,15 @@ impl SpecChanges {
                 self.applied(policy)
             }
             Event::InitDone => {
-                let gone = self.generations.keys().filter(|known| !self.listed.contains(*known));
-                let gone: Vec<_> = gone.cloned().collect();
-                self.generations.retain(|known, _| !gone.contains(known));
+                let listed = std::mem::take(&mut self.listed);
+                let gone: Vec<_> = self.known.keys().filter(|known| !listed.contains(*known)).cloned().collect();
+                self.known.retain(|known, _| listed.contains(known));
                 gone
             }
             Event::Apply(policy) => self.applied(policy),
             Event::Delete(policy) => {
                 let gone = ObjectRef::from_obj(policy);
-                self.generations.remove(&gone);
+                self.known.remove(&gone);
                 vec![gone]
             }
         }
@@ -47,9 +50,11 @@ impl SpecChanges {
 
     fn applied(&mut self, policy: &Guarded) -> Vec<ObjectRef<Guarded>> {
         let reference = ObjectRef::from_obj(policy);
-        let generation = policy.meta().generation;
-        let before = self.generations.insert(reference.clone(), generation);
-        if before == Some(generation) { Vec::new() } else { vec![reference] }
+        let version = (policy.uid(), policy.meta().generation);
+        // Removed first: the reference that is kept tells which policy of that name it is.
+        let before = self.known.remove(&reference);
+        self.known.insert(reference.clone(), version.clone());
+        if before == Some(version) { Vec::new() } else { vec![reference] }
     }
 }
 
@@ -121,6 +126,37 @@ mod tests {
         changes.of(&Event::Init);
         changes.of(&Event::InitApply(policy("b", 1)));
         assert!(changes.of(&Event::InitDone).is_empty());
+    }
+
+    #[test]
+    fn one_that_was_made_anew_while_nobody_watched_is_another_one() {
+        let made = |uid: &str| {
+            let mut policy = policy("a", 1);
+            policy.meta_mut().uid = Some(uid.to_owned());
+            policy
+        };
+        let mut changes = SpecChanges::default();
+        changes.of(&Event::Apply(made("first")));
+        changes.of(&Event::Init);
+        assert_eq!(names(&changes.of(&Event::InitApply(made("second")))), ["a"]);
+        assert!(changes.of(&Event::InitDone).is_empty());
+        changes.of(&Event::Init);
+        let gone = changes.of(&Event::InitDone);
+        assert_eq!(gone[0].extra.uid.as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn of_policies_that_are_gone_nothing_is_kept() {
+        let mut changes = SpecChanges::default();
+        changes.of(&Event::Init);
+        for number in 0..100 {
+            changes.of(&Event::InitApply(policy(&format!("p{number}"), 1)));
+        }
+        changes.of(&Event::InitDone);
+        for number in 0..100 {
+            changes.of(&Event::Delete(policy(&format!("p{number}"), 1)));
+        }
+        assert!(changes.known.is_empty() && changes.listed.is_empty(), "{changes:?}");
     }
 
     #[test]

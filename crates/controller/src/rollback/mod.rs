@@ -61,14 +61,15 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
     };
     let is_over =
         rollback.status.as_ref().and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal());
+    let key = format!("rollback {}/{}", rollback.namespace().unwrap_or_default(), rollback.name_any());
     if is_over {
         ctx.sampler.forget(&rollback.uid().unwrap_or_default(), "", &[]);
         retell::retell(&ctx, rollback).await;
         if !jobs::outlasts(rollback) {
+            ctx.failures.reset(&key);
             return Ok(history::prune(&ctx, rollback).await);
         }
     }
-    let key = format!("rollback {}/{}", rollback.namespace().unwrap_or_default(), rollback.name_any());
     let result = if is_over { jobs::follow(&ctx, rollback).await } else { Box::pin(advance(rollback, &ctx)).await };
     match &result {
         Ok(_) => {

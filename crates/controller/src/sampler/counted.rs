@@ -7,7 +7,7 @@ use snapback_core::sample::{Answer, Missing, PodSeries};
 use snapback_prometheus::{Counter, Instants, Pods, Series, Shared, Source};
 
 use super::batch::{self, Size};
-use super::{FORGOTTEN, Kept, MISSED, PAST_STEP, PAST_STEPS, Sampler, Stretch, Wanted, WatchKey, lock};
+use super::{Kept, MISSED, PAST_STEP, PAST_STEPS, Sampler, Stretch, Wanted, WatchKey, lock};
 
 /// Watches that one query can serve: they ask the same of the same source, at the same instants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -156,7 +156,7 @@ impl Sampler {
             watch.track(counter)?.due(&grid)
         };
         let wanted = kept.get_mut(key).and_then(stretch)?;
-        kept.retain(|_, watch| now.duration_since(watch.looked) <= watch.wanted.interval * FORGOTTEN);
+        kept.retain(|_, watch| watch.is_remembered(now));
         let mut watches: Vec<Watch> = Vec::new();
         for (other, watch) in kept.iter_mut() {
             let is_looked_at = now.duration_since(watch.looked) <= watch.wanted.interval * MISSED;

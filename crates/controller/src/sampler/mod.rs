@@ -166,6 +166,11 @@ impl Kept {
         }
     }
 
+    /// Whether somebody may still ask for it.
+    fn is_remembered(&self, now: Timestamp) -> bool {
+        now.duration_since(self.looked) <= self.wanted.interval * FORGOTTEN
+    }
+
     /// Patterns of all its pods, of the old ones and of the new ones.
     fn patterns(&self) -> (String, String, String) {
         let (old, new): (Vec<String>, Vec<String>) =
@@ -275,8 +280,13 @@ impl Sampler {
 
     /// Notes what is about to be sampled, so that whoever asks first asks for it as well.
     pub fn expect(&self, wanted: &Wanted, now: Timestamp) {
+        let mut kept = lock(&self.kept);
+        if !kept.contains_key(&wanted.key) {
+            // Only now does it grow. Whoever asked for the others may be gone.
+            kept.retain(|_, watch| watch.is_remembered(now));
+        }
         let known = || Kept::new(wanted, now);
-        lock(&self.kept).entry(wanted.key.clone()).or_insert_with(known).want(wanted, now);
+        kept.entry(wanted.key.clone()).or_insert_with(known).want(wanted, now);
     }
 
     /// Everything that is known at `now`, after asking for what is due.
@@ -356,4 +366,56 @@ impl Wanted {
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use snapback_prometheus::Preset;
+
+    use super::*;
+
+    fn wanted(watcher: usize, since: Timestamp) -> Wanted {
+        Wanted {
+            key: WatchKey { watcher: format!("policy-{watcher}"), revision: "uid/v2".into(), since },
+            namespace: "shop".into(),
+            target: "web".into(),
+            source: None,
+            // A proxy that is asked for each target alone: nobody goes through the others' watches.
+            names: Preset::IngressNginx.names().compile().unwrap(),
+            all_pods: None,
+            new_sets: Vec::new(),
+            old_sets: Vec::new(),
+            since,
+            interval: SignedDuration::from_secs(30),
+            before: 4,
+            past: true,
+            requests: true,
+            latencies: false,
+            queries: BTreeMap::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn watches_of_those_who_are_gone_are_forgotten() {
+        let sampler = Sampler::new(Vec::new(), None);
+        for policy in 0..100 {
+            let minute = Timestamp::from_second(60 * i64::try_from(policy).unwrap()).unwrap();
+            sampler.sample(&wanted(policy, minute), minute).await;
+        }
+        assert_eq!(lock(&sampler.kept).len(), 61, "an hour of looks every 30 s");
+        sampler.forget("policy-99", "", &[]);
+        assert_eq!(lock(&sampler.kept).len(), 60);
+    }
+
+    #[tokio::test]
+    async fn groups_that_nobody_asks_for_any_more_are_forgotten() {
+        let sampler = Sampler::new(Vec::new(), None);
+        for second in 1..=100 {
+            let mut wanted = wanted(0, Timestamp::UNIX_EPOCH);
+            wanted.names = Preset::HttpServer.names().compile().unwrap();
+            wanted.interval = SignedDuration::from_secs(second);
+            sampler.sample(&wanted, Timestamp::UNIX_EPOCH).await;
+        }
+        assert!(lock(&sampler.groups).len() <= 1, "{:?}", lock(&sampler.groups).len());
+    }
 }

@@ -13,6 +13,7 @@ mod doubts;
 mod facts;
 mod faults;
 mod freezes;
+mod gone;
 mod history;
 mod jobs;
 mod keeping;

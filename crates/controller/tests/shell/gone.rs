@@ -1,0 +1,76 @@
+//! What is gone is watched no more.
+
+use serde_json::json;
+use snapback_api::v1alpha1::PhaseName;
+use snapback_fake_api::{Call, FakeApi, Fault, Verb};
+
+use crate::world::{NAMESPACE, World};
+
+/// The kinds of workloads, the policies, and the records.
+const AT_REST: usize = 5;
+
+/// A v2 in its soak, with a watch of its pods.
+async fn soaking() -> World {
+    let world = World::adopted().await;
+    assert_eq!(world.api.watches(), AT_REST);
+    world.deploy("v2", true);
+    world.until("v2 soaking", |world| world.target().is_some_and(|target| target.phase == PhaseName::Soaking)).await;
+    assert_eq!(world.api.watches(), AT_REST + 1);
+    world
+}
+
+fn delete_policy(api: &FakeApi) {
+    api.delete("snapback.dev/v1alpha1", "rollbackpolicies", NAMESPACE, "checkout");
+}
+
+async fn is_watched_no_more(world: &World) {
+    world.until("no watch of pods", |world| world.api.watches() == AT_REST).await;
+    world.settle().await;
+    assert_eq!(world.api.watches(), AT_REST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_deleted_policys_targets() {
+    let world = soaking().await;
+    delete_policy(&world.api);
+    is_watched_no_more(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_policy_that_is_deleted_while_it_is_looked_at() {
+    let world = World::adopted().await;
+    let api = world.api.clone();
+    // The look that begins the watch goes on after the policy is gone.
+    let is_looked_at = move |call: &Call| {
+        let is_list = call.verb == Verb::List && call.resource == "pods";
+        if is_list && api.object("rollbackpolicies", NAMESPACE, "checkout").is_some() {
+            delete_policy(&api);
+        }
+        false
+    };
+    world.api.fault(is_looked_at, Fault::Lost);
+    world.deploy("v2", true);
+    world.until("deleted", |world| world.policy_now().is_none()).await;
+    is_watched_no_more(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_suspended_policys_targets() {
+    let world = soaking().await;
+    world.policy(&json!({"suspend": true}));
+    is_watched_no_more(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_policy_that_means_nothing_any_more() {
+    let world = soaking().await;
+    world.policy(&json!({"soak": {"duration": "soon"}}));
+    is_watched_no_more(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_deleted_workload() {
+    let world = soaking().await;
+    world.api.delete("apps/v1", "deployments", NAMESPACE, "checkout");
+    is_watched_no_more(&world).await;
+}
