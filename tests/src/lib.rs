@@ -11,8 +11,10 @@ pub mod images;
 pub mod manifests;
 pub mod process;
 pub mod reference;
+pub mod releases;
 pub mod run_dir;
 pub mod sample;
+pub mod suite;
 pub mod tools;
 
 /// Says what is being done.

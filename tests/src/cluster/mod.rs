@@ -151,6 +151,15 @@ pub async fn client(kubeconfig: &std::path::Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
+/// A client from the administrator's kubeconfig file, with the rights of this user.
+pub async fn client_as(kubeconfig: &std::path::Path, user: &str) -> Result<Client> {
+    let mut read = Kubeconfig::read_from(kubeconfig)?;
+    for known in read.auth_infos.iter_mut().filter_map(|known| known.auth_info.as_mut()) {
+        known.impersonate = Some(user.to_owned());
+    }
+    Ok(Client::try_from(kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)?)
+}
+
 /// Tries again every 100 ms until it is done, or until `limit` is over. `what` is told on failure.
 pub async fn until<T, F: Future<Output = Result<Option<T>>>>(
     what: &str,

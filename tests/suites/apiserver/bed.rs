@@ -1,23 +1,20 @@
 //! One control plane for all tests, with the operator in this process under the rights that its chart gives it.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::api::{DynamicObject, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
 use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy};
-use snapback_controller::config::OperatorConfig;
-use snapback_controller::run::{Options, run};
-use snapback_tests::cluster::{Cluster, Nodes};
+use snapback_tests::cluster::{Cluster, Nodes, client_as};
 use snapback_tests::sample::Tools;
-use snapback_tests::{run_dir, tools};
-use tokio::sync::oneshot;
+use snapback_tests::{releases, run_dir, suite, tools};
 
+use crate::in_process::{OPERATOR, Operator};
 use crate::numbers::Numbers;
 
 /// A source that nobody serves, since most tests are not about numbers, and one that is. Many targets are bad here, each
@@ -30,16 +27,6 @@ limits: {perCluster: 1000, fleetBrake: {targets: 1000}}
 features: {secretsInConfigRestore: true}
 ";
 
-async fn client_as(kubeconfig: &Path, user: &str) -> Result<Client> {
-    let mut read = Kubeconfig::read_from(kubeconfig)?;
-    for known in &mut read.auth_infos {
-        if let Some(known) = &mut known.auth_info {
-            known.impersonate = Some(user.to_owned());
-        }
-    }
-    Ok(Client::try_from(kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)?)
-}
-
 pub(crate) struct Bed {
     running: Mutex<Option<Running>>,
     pub(crate) client: Client,
@@ -50,8 +37,7 @@ pub(crate) struct Bed {
 
 /// In the order in which it is stopped.
 struct Running {
-    stop: Option<oneshot::Sender<()>>,
-    operator: tokio::task::JoinHandle<()>,
+    operator: Operator,
     cluster: Cluster,
 }
 
@@ -76,26 +62,15 @@ impl Bed {
             install.kubectl(&["-n", "snapback-system", "scale", "deploy/snapback", "--replicas=0"])
         })
         .await??;
-        let operator = client_as(&cluster.kubeconfig, "system:serviceaccount:snapback-system:snapback").await?;
         let (numbers, url) = Numbers::start().await?;
-        let options = Options {
-            config: OperatorConfig::parse(&CONFIG.replace("NUMBERS", &url)).map_err(anyhow::Error::msg)?,
-            listen: ([127, 0, 0, 1], 0).into(),
-            instance: None,
-            clock: Arc::new(jiff::Timestamp::now),
-            lease: None,
-        };
-        let (stop, stopped) = oneshot::channel();
-        let operator = tokio::spawn(async move {
-            let stopped = async move { _ = stopped.await };
-            run(operator, options, stopped).await.expect("the operator runs");
-        });
+        let config = CONFIG.replace("NUMBERS", &url);
+        let operator = Operator::start(client_as(&cluster.kubeconfig, OPERATOR).await?, &config)?;
         Ok(Self {
             client: cluster.client.clone(),
             tools,
             numbers,
             runtime: tokio::runtime::Handle::current(),
-            running: Mutex::new(Some(Running { stop: Some(stop), operator, cluster })),
+            running: Mutex::new(Some(Running { operator, cluster })),
         })
     }
 
@@ -120,26 +95,9 @@ impl Bed {
 
     /// Stops the operator. Told apart from the runtime: this may be called from one of its own threads.
     pub(crate) fn stop_operator(&self) {
-        let is_running = |running: &mut Running| {
-            _ = running.stop.take().map(|stop| stop.send(()));
-            !running.operator.is_finished()
-        };
-        while self.running().as_mut().is_some_and(is_running) {
+        while self.running().as_mut().is_some_and(|running| !running.operator.stop()) {
             std::thread::sleep(Duration::from_millis(20));
         }
-    }
-
-    /// Takes everything down; gives what is still there.
-    pub(crate) fn tear_down(&self) -> Vec<String> {
-        self.stop_operator();
-        let Some(running) = self.running().take() else { return Vec::new() };
-        let folder = running.cluster.run_dir().path().to_path_buf();
-        let made = run_dir::processes(&folder);
-        assert!(!made.is_empty(), "the record of what runs is empty");
-        drop(running.cluster);
-        let mut left = made.into_iter().filter(|record| run_dir::is_alive(record)).collect::<Vec<_>>();
-        left.extend(folder.exists().then(|| folder.display().to_string()));
-        left
     }
 
     /// A namespace of a test's own.
@@ -152,9 +110,7 @@ impl Bed {
 
     /// Workloads of a kind: for what is read often, as starting kubectl costs more than what it asks.
     pub(crate) fn workloads(&self, namespace: &str, kind: &str) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk("apps", "v1", kind);
-        let plural = format!("{}s", kind.kind.to_lowercase());
-        Api::namespaced_with(self.client.clone(), namespace, &ApiResource::from_gvk_with_plural(&kind, &plural))
+        releases::workloads(&self.client, namespace, kind)
     }
 
     /// Applies a policy named `checkout` with this spec, in flow or block style.
@@ -233,6 +189,18 @@ impl Bed {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+}
+
+impl suite::Bed for Bed {
+    fn tear_down(&self) -> Vec<String> {
+        self.stop_operator();
+        let Some(running) = self.running().take() else { return Vec::new() };
+        let folder = running.cluster.run_dir().path().to_path_buf();
+        let made = run_dir::processes(&folder);
+        assert!(!made.is_empty(), "the record of what runs is empty");
+        drop(running.cluster);
+        suite::left_behind(&folder, made)
     }
 }
 

@@ -4,9 +4,9 @@
 //! The versions differ in everything that lists by name can differ in: environment, sidecar, volume, labels, ports.
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::api::PostParams;
 use serde_json::Value;
 use snapback_api::v1alpha1::{Rollback, RollbackPhase};
+use snapback_tests::releases::{V1, V2, V3, exactly, manifest};
 
 use crate::bed::Bed;
 
@@ -17,60 +17,6 @@ pub(crate) enum Tool {
     KubectlServerSide,
     Helm3,
     Helm4,
-}
-
-/// A healthy one with a sidecar, a volume and an environment that v2 has not.
-const V1: &str = r#"
-    metadata: {labels: {app: checkout, tier: one}, annotations: {example.com/owner: payments}}
-    spec:
-      containers:
-      - name: app
-        image: shop/checkout:v1
-        env: [{name: KEPT, value: "1"}, {name: CHANGED, value: "1"}, {name: REMOVED, value: "1"}]
-        ports: [{containerPort: 8080}, {containerPort: 9090}]
-        volumeMounts: [{name: cache, mountPath: /cache}]
-      - {name: sidecar, image: "shop/log:v1"}
-      volumes: [{name: cache, emptyDir: {}}]"#;
-
-/// A bad one: its pods crash, by its label.
-const V2: &str = r#"
-    metadata: {labels: {app: checkout, simulated: crash-loop}}
-    spec:
-      priorityClassName: system-cluster-critical
-      containers:
-      - name: app
-        image: shop/checkout:v2
-        env: [{name: KEPT, value: "1"}, {name: CHANGED, value: "2"}, {name: ADDED, value: "2"}]
-        ports: [{containerPort: 8080}]
-        volumeMounts: [{name: scratch, mountPath: /scratch}]
-      volumes: [{name: scratch, emptyDir: {}}]"#;
-
-/// The fix: nothing of what only v1 or only v2 had.
-const V3: &str = r#"
-    metadata: {labels: {app: checkout}}
-    spec:
-      containers:
-      - name: app
-        image: shop/checkout:v3
-        env: [{name: KEPT, value: "1"}, {name: CHANGED, value: "3"}]
-        ports: [{containerPort: 8080}]"#;
-
-fn manifest(kind: &str, namespace: &str, template: &str) -> String {
-    let own = match kind {
-        "StatefulSet" => "replicas: 2\n  serviceName: checkout",
-        "DaemonSet" => "revisionHistoryLimit: 5",
-        _ => "replicas: 2",
-    };
-    format!(
-        "apiVersion: apps/v1
-kind: {kind}
-metadata: {{name: checkout, namespace: {namespace}}}
-spec:
-  {own}
-  selector: {{matchLabels: {{app: checkout}}}}
-  template:{template}
-"
-    )
 }
 
 struct Cell<'a> {
@@ -141,20 +87,9 @@ impl<'a> Cell<'a> {
 
     /// The live template is exactly what the API server makes of the manifest.
     fn is_exactly(&self, what: &str, template: &str) -> Result<()> {
-        let fresh = manifest(self.kind, &self.namespace, template);
-        let fresh = serde_yaml_ng::from_str(&fresh.replace("name: checkout, namespace", "name: fresh, namespace"))?;
-        let tried = PostParams { dry_run: true, ..PostParams::default() };
-        let workloads = self.bed.workloads(&self.namespace, self.kind);
-        let mut fresh = serde_json::to_value(self.bed.wait(workloads.create(&tried, &fresh))?)?;
-        let mut live = self.live()?;
-        for object in [&mut fresh, &mut live] {
-            if let Some(metadata) = object["spec"]["template"]["metadata"].as_object_mut() {
-                metadata.retain(|_, value| !value.is_null());
-            }
-        }
-        let (fresh, live) = (&fresh["spec"]["template"], &live["spec"]["template"]);
-        ensure!(fresh == live, "{self}, {what}: the live template is\n{live:#}\nnot\n{fresh:#}");
-        Ok(())
+        let manifest = manifest(self.kind, &self.namespace, template);
+        let exactly = exactly(&self.bed.client, &self.namespace, self.kind, &manifest);
+        self.bed.wait(exactly).with_context(|| format!("{self}, {what}"))
     }
 
     fn nothing_of_ours(&self, what: &str) -> Result<()> {

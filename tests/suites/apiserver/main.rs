@@ -9,6 +9,8 @@ mod confinement;
 mod documents;
 mod freezing;
 mod handing_back;
+#[path = "../shared/operator.rs"]
+mod in_process;
 mod jobs;
 mod kinds;
 mod manifests;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use bed::Bed;
 use handing_back::{Tool, matrix, restored};
 use libtest_mimic::{Arguments, Failed, Trial};
+use snapback_tests::suite::{self, Bed as _};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
@@ -114,29 +117,13 @@ fn main() -> ExitCode {
         let trials = TESTS.into_iter().map(|(name, _)| Trial::test(name, || Ok(()))).collect();
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let bed = runtime.block_on(async {
-        tokio::select! {
-            bed = Bed::start() => bed,
-            () = snapback_tests::stopped() => Err(anyhow::anyhow!("stopped")),
-        }
-    });
-    let bed = match bed {
-        Ok(bed) => Arc::new(bed),
+    let (_runtime, bed) = match suite::start(Bed::start()) {
+        Ok(started) => started,
         Err(error) => {
-            eprintln!("the test bed could not be started: {error:#}");
+            eprintln!("{error:#}");
             return ExitCode::FAILURE;
         }
     };
-    // Ctrl-C: the trials run on threads that cannot be cancelled, so the bed is taken down under them.
-    let on_stop = Arc::clone(&bed);
-    runtime.spawn(async move {
-        snapback_tests::stopped().await;
-        on_stop.tear_down();
-        #[allow(clippy::exit, reason = "everything is taken down")]
-        std::process::exit(130);
-    });
     let is_whole = arguments.filter.is_none() && arguments.skip.is_empty();
     let trial = |(name, test): Test| {
         let bed = Arc::clone(&bed);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 use proxy::{Moment, Point};
+use snapback_tests::suite::{self, Bed as _};
 use story::{Bed, Story};
 
 /// What the stories came to.
@@ -33,28 +34,13 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, Vec::new()).exit_code();
     }
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(LANES));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let bed = runtime.block_on(async {
-        tokio::select! {
-            bed = Bed::start() => bed,
-            () = snapback_tests::stopped() => Err(anyhow::anyhow!("interrupted")),
-        }
-    });
-    let bed = match bed {
-        Ok(bed) => Arc::new(bed),
+    let (_runtime, bed) = match suite::start(Bed::start()) {
+        Ok(started) => started,
         Err(error) => {
-            eprintln!("the test bed could not be started: {error:#}");
+            eprintln!("{error:#}");
             return ExitCode::FAILURE;
         }
     };
-    let on_stop = Arc::clone(&bed);
-    runtime.spawn(async move {
-        snapback_tests::stopped().await;
-        on_stop.tear_down();
-        #[allow(clippy::exit, reason = "everything is taken down")]
-        std::process::exit(130);
-    });
     let outcome = run(&arguments, &bed);
     bed.tear_down();
     outcome.unwrap_or_else(|error| {

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy, TargetStatus};
-use snapback_tests::cluster::{Cluster, Nodes};
+use snapback_tests::cluster::{Cluster, Nodes, client_as};
 use snapback_tests::process::Process;
 use snapback_tests::sample::Tools;
-use snapback_tests::{command_line, tools};
+use snapback_tests::{command_line, suite, tools};
 
 use crate::proxy::{Point, Proxy};
 
@@ -58,10 +57,6 @@ impl Bed {
         })
     }
 
-    pub(crate) fn tear_down(&self) {
-        self.cluster().take();
-    }
-
     fn cluster(&self) -> MutexGuard<'_, Option<Cluster>> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,11 +64,14 @@ impl Bed {
     /// A client with the operator's rights.
     async fn as_operator(&self) -> Result<Client> {
         let kubeconfig = self.cluster().as_ref().context("the bed is taken down")?.kubeconfig.clone();
-        let mut read = Kubeconfig::read_from(kubeconfig)?;
-        for known in read.auth_infos.iter_mut().filter_map(|known| known.auth_info.as_mut()) {
-            known.impersonate = Some(OPERATOR.to_owned());
-        }
-        Ok(Client::try_from(kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)?)
+        client_as(&kubeconfig, OPERATOR).await
+    }
+}
+
+impl suite::Bed for Bed {
+    fn tear_down(&self) -> Vec<String> {
+        self.cluster().take();
+        Vec::new()
     }
 }
 
