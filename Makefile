@@ -5,7 +5,7 @@ TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
 RECORD = $(CARGO) run --locked -p snapback-tests --example record --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites e2e cluster faults model soak-sim bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites test-gitops e2e cluster faults model soak-sim bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ demo: ## Watch a bad release being undone on a real cluster (DEMO_KEEP=1 leaves 
 	@$(CARGO) build --locked -p snapback-tests --bin testbed
 	@$(TESTBED) demo
 
-test: unit suites e2e ## Run every test: units, then the suites on a real control plane, then real pods
+test: unit suites test-gitops e2e ## Run every test: units, then the suites on a real control plane, then real pods
 	@echo "test: all suites passed"
 
 unit: ## Unit, property and golden tests; needs nothing but Rust
@@ -24,6 +24,9 @@ unit: ## Unit, property and golden tests; needs nothing but Rust
 
 suites: ## Schemas, admission and manifests on a real API server; metrics, lint and a backtest with a real Prometheus
 	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test kills --test sources --test lint --test backtest
+
+test-gitops: ## The real Flux and Argo CD on a real API server (builds them once, about 10 min)
+	$(CARGO) test --locked -p snapback-tests --test gitops -- $(ONLY)
 
 e2e: ## The scenarios, with real pods and a real Prometheus (root)
 	$(CARGO) test --locked -p snapback-tests --test e2e

@@ -28,7 +28,7 @@ const fn kubernetes(name: &'static str, package: &'static str, seconds: u64) -> 
     Tool { name, version: KUBERNETES, module: "kubernetes", package, tags: "", seconds }
 }
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 13] = [
     Tool { name: "etcd", version: "v3.6.8", module: "etcd", package: ".", tags: "", seconds: 45 },
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 300),
     kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 80),
@@ -68,6 +68,23 @@ const TOOLS: [Tool; 11] = [
         tags: "",
         seconds: 60,
     },
+    Tool {
+        name: "kustomize-controller",
+        version: "v1.9.5",
+        module: "flux",
+        package: "github.com/fluxcd/kustomize-controller",
+        tags: "",
+        seconds: 240,
+    },
+    // One program for all parts of Argo CD: which one it is, ARGOCD_BINARY_NAME says.
+    Tool {
+        name: "argocd",
+        version: "v3.2.11",
+        module: "argocd",
+        package: "github.com/argoproj/argo-cd/v3/cmd",
+        tags: "",
+        seconds: 400,
+    },
 ];
 
 /// What a cluster with real pods needs.
@@ -86,6 +103,9 @@ pub const NODE_TOOLS: [&str; 9] = [
 /// What a cluster with a simulated node needs.
 pub const SIMULATED_TOOLS: [&str; 8] =
     ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl", "helm", "helm3"];
+
+/// The GitOps tools.
+pub const GITOPS_TOOLS: [&str; 2] = ["kustomize-controller", "argocd"];
 
 /// Where built programs and downloads are kept.
 pub fn cache() -> Result<PathBuf> {
@@ -239,20 +259,47 @@ impl Lock {
     }
 }
 
+/// The folder of a Go module's source, in the version that `tests/testbed/go/<module>` pins: what is not in the module
+/// cache is downloaded.
+pub fn source(module: &str, path: &str) -> Result<PathBuf> {
+    let folder = repository().join("tests/testbed/go").join(module);
+    let output = Command::new("go")
+        .args(["mod", "download", "-json", path])
+        .current_dir(folder)
+        .output()
+        .with_context(|| format!("starting go for {path}"))?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    match told["Dir"].as_str() {
+        Some(folder) if output.status.success() => Ok(PathBuf::from(folder)),
+        _ => bail!("the source of {path}: {} {}", told["Error"], String::from_utf8_lossy(&output.stderr).trim()),
+    }
+}
+
 /// Installs the packages of the system that real pods need, where they are missing.
 pub fn ensure_node_packages() -> Result<()> {
-    let missing: Vec<&str> = [
+    ensure_packages(&[
         ("containerd", on_path("containerd").is_some()),
         ("runc", on_path("runc").is_some()),
         ("containernetworking-plugins", Path::new(CNI_PLUGINS).join("bridge").is_file()),
         ("iptables", on_path("iptables").is_some()),
         ("iproute2", on_path("ip").is_some()),
         ("openssl", on_path("openssl").is_some()),
-    ]
-    .into_iter()
-    .filter(|(_, found)| !found)
-    .map(|(package, _)| package)
-    .collect();
+    ])
+}
+
+/// Installs what Argo CD needs beside its own program.
+pub fn ensure_gitops_packages() -> Result<()> {
+    ensure_packages(&[("git", on_path("git").is_some()), ("redis-tools", redis().is_some())])
+}
+
+/// Redis. In Debian's `redis-tools` it is the one program that all of them are, under the name of another: the package
+/// `redis-server` would add nothing but that name, and a daemon that it starts at once.
+pub fn redis() -> Option<PathBuf> {
+    on_path("redis-server").or_else(|| on_path("redis-check-rdb"))
+}
+
+fn ensure_packages(packages: &[(&str, bool)]) -> Result<()> {
+    let missing: Vec<&str> = packages.iter().filter(|(_, found)| !found).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }

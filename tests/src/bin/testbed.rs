@@ -56,6 +56,7 @@ fn run() -> Result<ExitCode> {
         Command::Tools => {
             tools::ensure(&tools::NODE_TOOLS)?;
             tools::ensure(&tools::SIMULATED_TOOLS)?;
+            tools::ensure(&tools::GITOPS_TOOLS)?;
             say("every program is there");
             Ok(ExitCode::SUCCESS)
         }

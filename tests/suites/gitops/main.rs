@@ -1,0 +1,79 @@
+//! The real Flux and the real Argo CD, on a real control plane with a simulated node. Needs no root.
+//!
+//! What they do with an undo that nobody told them of, and with the holds that keep them from reverting it, are facts
+//! here before Snapback relies on them.
+#![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test suite")]
+
+mod argocd;
+mod argocd_facts;
+mod bed;
+mod flux;
+mod flux_facts;
+mod git;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use argocd::Applies;
+use bed::Bed;
+use libtest_mimic::{Arguments, Failed, Trial};
+use snapback_tests::suite::{self, Bed as _};
+
+type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
+
+const TESTS: [Test; 18] = [
+    ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
+    ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
+    ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
+    ("flux_applies_a_fix_only_once_the_hold_is_off", flux_facts::a_fix_waits_for_the_hold),
+    ("flux_changes_no_pod_after_a_revert_in_git", flux_facts::a_revert_changes_no_pod),
+    ("flux_tells_another_commit_by_the_digest", flux_facts::another_commit_is_told_by_the_digest),
+    ("flux_does_not_prune_what_is_held", flux_facts::held_is_not_pruned),
+    ("argocd_applies_what_is_in_git_as_its_own", |bed| argocd_facts::applies(bed, Applies::ClientSide)),
+    ("argocd_applies_server_side_as_its_own", |bed| argocd_facts::applies(bed, Applies::ServerSide)),
+    ("argocd_reverts_an_undo_at_once", |bed| argocd_facts::fights(bed, Applies::ClientSide)),
+    ("argocd_reverts_an_undo_at_once_server_side", |bed| argocd_facts::fights(bed, Applies::ServerSide)),
+    ("argocd_syncs_a_fix_under_the_hold", |bed| argocd_facts::a_fix_is_synced_under_the_hold(bed, Applies::ClientSide)),
+    ("argocd_syncs_a_fix_under_the_hold_server_side", |bed| {
+        argocd_facts::a_fix_is_synced_under_the_hold(bed, Applies::ServerSide)
+    }),
+    ("argocd_is_synced_without_a_sync_after_a_revert_in_git", argocd_facts::a_revert_is_synced_without_a_sync),
+    ("argocd_breaks_the_hold_for_another_commit", argocd_facts::another_commit_breaks_the_hold),
+    ("argocd_keeps_the_hold_for_a_commit_outside_of_its_paths", argocd_facts::another_commit_and_the_paths),
+    ("argocd_puts_v2_back_when_the_hold_is_off_too_early", argocd_facts::taken_off_too_early),
+    ("an_application_set_puts_self_heal_back_unless_told_not_to", argocd_facts::an_application_set),
+];
+
+fn main() -> ExitCode {
+    rustls::crypto::ring::default_provider().install_default().expect("the first provider");
+    let mut arguments = Arguments::from_args();
+    // Most of a test is waiting.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(6));
+    if arguments.list {
+        let trials = TESTS.into_iter().map(|(name, _)| Trial::test(name, || Ok(()))).collect();
+        return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+    let (_runtime, bed) = match suite::start(Bed::start()) {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trial = |(name, test): Test| {
+        let bed = Arc::clone(&bed);
+        Trial::test(name, move || test(&bed).map_err(|error| Failed::from(format!("{error:#}"))))
+    };
+    let ended = libtest_mimic::run(&arguments, TESTS.into_iter().map(trial).collect());
+    if ended.has_failed()
+        && let Err(error) = bed.keep_logs()
+    {
+        eprintln!("the logs could not be kept: {error:#}");
+    }
+    let left = bed.tear_down();
+    if !left.is_empty() {
+        eprintln!("the test bed left behind: {left:?}");
+        return ExitCode::FAILURE;
+    }
+    ended.exit_code()
+}
