@@ -44,9 +44,10 @@ pub(crate) fn policies_of_record(
     watching.iter().map(|policy| ObjectRef::from_obj(policy.as_ref())).collect()
 }
 
-/// The policy that a record came from.
+/// The policy that a record came from: by its name, since a label holds only the beginning of a long one.
 fn policy_of(rollback: &DeserializeGuard<Rollback>) -> Option<ObjectRef<DeserializeGuard<RollbackPolicy>>> {
-    let policy = rollback.meta().labels.as_ref()?.get(POLICY_LABEL)?;
+    let named = rollback.0.as_ref().ok().and_then(|record| record.spec.trigger.policy.as_ref());
+    let policy = named.or_else(|| rollback.meta().labels.as_ref()?.get(POLICY_LABEL))?;
     Some(ObjectRef::new(policy).within(rollback.meta().namespace.as_deref()?))
 }
 

@@ -36,7 +36,8 @@ pub fn job_name(rollback: &str, uid: &str, purpose: Purpose) -> String {
     format!("{}-{uid}-{purpose}", rollback.trim_end_matches(['-', '.']))
 }
 
-/// Whether a text can be the name of a CronJob or Job.
+/// Whether a text can be the name of an object. One that cannot is not asked for: names become parts of the request's path,
+/// and `../other` or `a?b=c` would ask for something else.
 pub fn is_name(text: &str) -> bool {
     let is_inner = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
     text.len() <= 253

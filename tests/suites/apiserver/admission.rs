@@ -434,6 +434,9 @@ pub(crate) fn by_hand(bed: &Bed) -> Result<()> {
         ("Manual", format!("{NOBODY}\n  to: {{}}"), either),
         ("Manual", format!("{NOBODY}\n  to: {{revision: 3, fingerprint: bbbb}}"), either),
         ("Manual", NOBODY_IN_FULL.to_owned(), all_or_none),
+        // What nobody could read, and what could never be changed again.
+        ("Manual", format!("{NOBODY}\n  startedAt: \"9999-12-31T23:59:59Z\""), "before the year 9000"),
+        ("Manual", format!("{NOBODY}\n  firstBadAt: \"2026-01-02t03:04:05z\""), "firstBadAt"),
         ("Manual", format!("{NOBODY}\n  to: {{fingerprint: bbbb}}"), all_or_none),
         ("Manual", format!("{NOBODY_IN_FULL}\n  to: {{revision: 3}}"), all_or_none),
     ] {

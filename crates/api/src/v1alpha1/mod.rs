@@ -43,3 +43,24 @@ pub use windows::{WindowKindName, WindowSpec};
 pub const POLICY_LABEL: &str = "snapback.dev/policy";
 /// Label on a `Rollback`: the workload it acts on.
 pub const TARGET_LABEL: &str = "snapback.dev/target";
+
+/// A name as the value of a label. Names may be longer than values, and what is left of a cut one must not end in a
+/// separator: the API server would refuse the whole object.
+pub fn label_value(name: &str) -> String {
+    let cut: String = name.chars().take(63).collect();
+    cut.trim_end_matches(['-', '.']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::label_value;
+
+    #[test]
+    fn a_cut_name_is_a_value_that_the_api_server_takes() {
+        assert_eq!(label_value("checkout"), "checkout");
+        let name = |separators: &str| format!("{}{separators}b", "a".repeat(62));
+        for (name, value) in [(name("-"), "a".repeat(62)), (name(".-"), "a".repeat(62)), (name(""), name(""))] {
+            assert_eq!(label_value(&name), value, "{name}");
+        }
+    }
+}

@@ -45,6 +45,7 @@ use super::rollback_status::RollbackStatus;
 #[x_kube(validation = Rule::new("!has(oldSelf.released) || (has(self.released) && self.released == oldSelf.released)").message("must not change: the revision was already released"))]
 #[x_kube(validation = Rule::new("self.trigger.type == 'Manual' || (has(self.target.uid) && has(self.from) && has(self.to) && has(self.to.fingerprint) && has(self.decidedAt) && has(self.deadline) && has(self.verify))").message("must have target.uid, from, to.fingerprint, decidedAt, deadline and verify; only with trigger.type Manual they may be left out"))]
 #[x_kube(validation = Rule::new("has(self.target.uid) == has(self.from) && has(self.from) == (has(self.to) && has(self.to.fingerprint))").message("must have all of target.uid, from and to.fingerprint, or none of them: what is left out is found out"))]
+#[x_kube(validation = Rule::new("(!has(self.decidedAt) || self.decidedAt < timestamp('9000-01-01T00:00:00Z')) && (!has(self.startedAt) || self.startedAt < timestamp('9000-01-01T00:00:00Z')) && (!has(self.firstBadAt) || self.firstBadAt < timestamp('9000-01-01T00:00:00Z'))").message("decidedAt, startedAt and firstBadAt must be times such as 2026-01-02T03:04:05Z, before the year 9000"))]
 pub struct RollbackSpec {
     /// The workload.
     pub target: RollbackTarget,
@@ -112,7 +113,7 @@ pub struct RollbackTarget {
     /// Its kind.
     pub kind: TargetKind,
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// Its UID: a workload of the same name that was made later is another one. Absent: that of the one that is there when
     /// the Rollback is first seen.

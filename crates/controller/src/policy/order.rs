@@ -10,11 +10,12 @@ use snapback_api::convert::probe_specs;
 use snapback_api::v1alpha1::{
     CheckStatus, ConfigModeName, LimitSpec, POLICY_LABEL, QuantileName, RevisionTo, Rollback, RollbackJobs,
     RollbackPhase, RollbackPolicy, RollbackSpec, RollbackTarget, RollbackVerify, SpeedName, TARGET_LABEL, TriggerSpec,
-    TriggerType,
+    TriggerType, label_value,
 };
 use snapback_core::checks::{CheckResult, Verdict};
 use snapback_core::duration;
 use snapback_core::fingerprint::Fingerprint;
+use snapback_core::jobs::is_name;
 use snapback_core::permission::may_undo_again;
 use snapback_core::policy::{ConfigMode, Quantile, Rule};
 use snapback_core::rollback::{Acting, CONTENDED};
@@ -145,7 +146,8 @@ async fn is_still_live(
 /// What the `Rollback` of that name says of itself; `None` when somebody deleted it, or before its first step.
 pub(super) async fn acting(shared: &Context, namespace: &str, name: &str) -> Result<Option<Acting>, Error> {
     let rollbacks: Api<Rollback> = Api::namespaced(shared.client.clone(), namespace);
-    let Some(rollback) = crate::timed("the Rollback", rollbacks.get_opt(name)).await? else {
+    let found = if is_name(name) { crate::timed("the Rollback", rollbacks.get_opt(name)).await? } else { None };
+    let Some(rollback) = found else {
         // A deleted record: the decision is withdrawn, by a person.
         return Ok(Some(Acting {
             phase: snapback_core::rollback::Phase::Rejected,
@@ -171,7 +173,6 @@ fn rollback(
     name: &str,
 ) -> Rollback {
     let rules = &guarded.policy;
-    let label = |text: &str| text.chars().take(63).collect::<String>();
     let labels = [(POLICY_LABEL, policy.name_any()), (TARGET_LABEL, target.name.clone())];
     let mut rollback = Rollback::new(
         name,
@@ -222,7 +223,7 @@ fn rollback(
     rollback.metadata = ObjectMeta {
         name: Some(name.to_owned()),
         namespace: policy.namespace(),
-        labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), label(&value))).collect()),
+        labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), label_value(&value))).collect()),
         ..ObjectMeta::default()
     };
     rollback

@@ -4,7 +4,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::{Api, Client, Resource};
 use serde_json::Value;
-use snapback_core::jobs::{JobLook, JobTemplate, NewJob};
+use snapback_core::jobs::{JobLook, JobTemplate, NewJob, is_name};
 
 use super::observe::REQUEST_TIMEOUT;
 use crate::FIELD_MANAGER;
@@ -50,6 +50,9 @@ pub async fn start(client: &Client, template: &str, new: &NewJob, dry_run: bool)
 
 /// How a Job fares that should belong to the `Rollback` with this UID. `None`: nobody knows, look again.
 pub async fn look_at_job(client: &Client, namespace: &str, job: &str, rollback: &str) -> Option<JobLook> {
+    if !is_name(job) {
+        return Some(JobLook::NotThere);
+    }
     match tokio::time::timeout(REQUEST_TIMEOUT, api::<Job>(client, namespace).get_opt(job)).await {
         Ok(Ok(None)) => Some(JobLook::NotThere),
         Ok(Ok(Some(job))) => Some(JobLook::read(&serde_json::to_value(job).unwrap_or_default(), rollback)),
@@ -72,6 +75,9 @@ async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<V
 where
     K: Resource<DynamicType = ()>,
 {
+    if !is_name(name) {
+        return Ok(None);
+    }
     match tokio::time::timeout(REQUEST_TIMEOUT, api::<K>(client, namespace).get_opt(name)).await {
         Ok(Ok(found)) => Ok(found.and_then(|object| serde_json::to_value(object).ok())),
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(Started::Refused(said(&status.message))),

@@ -12,6 +12,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
+use snapback_core::jobs::is_name;
 use snapback_core::ownership::{self, Owner};
 use snapback_core::rollback::RollingUpdate;
 use snapback_core::workload::{
@@ -77,6 +78,9 @@ pub enum Observed {
 
 /// Reads a workload, its revisions and their pods.
 pub async fn observe(client: &Client, namespace: &str, kind: Kind, name: &str) -> Result<Observed, ObserveError> {
+    if !is_name(name) {
+        return Ok(Observed::Absent);
+    }
     let workloads = super::raw_api(client, namespace, kind);
     let Some(raw) = timed("the workload", workloads.get_opt(name)).await? else {
         return Ok(Observed::Absent);

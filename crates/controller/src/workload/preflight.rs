@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Servi
 use kube::api::Api;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use snapback_core::jobs::{NewJob, Purpose, job_name};
+use snapback_core::jobs::{NewJob, Purpose, is_name, job_name};
 use snapback_core::readiness::Readiness;
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Reference, ReferenceKind, references};
@@ -86,12 +86,15 @@ async fn is_missing(client: &Client, namespace: &str, reference: &Reference) -> 
     }
 }
 
-/// Whether the API server says that there is none. Only metadata is asked for.
+/// Whether the API server says that there is none, or no object can have such a name. Only metadata is asked for.
 async fn absent<K>(client: &Client, namespace: &str, name: &str) -> bool
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
     K::DynamicType: Default,
 {
+    if !is_name(name) {
+        return true;
+    }
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     matches!(crate::timed("a referenced object", api.get_metadata_opt(name)).await, Ok(None))
 }

@@ -9,8 +9,9 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use snapback_api::v1alpha1::TARGET_LABEL;
+use snapback_api::v1alpha1::{TARGET_LABEL, label_value};
 use snapback_core::fingerprint::Fingerprint;
+use snapback_core::jobs::is_name;
 use snapback_core::workload::Kind;
 
 use crate::error::Error;
@@ -33,7 +34,7 @@ pub async fn keep(
 ) -> Result<String, Error> {
     let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
     let name = name(target, uid, fingerprint);
-    let label: String = target.chars().take(63).collect();
+    let label = label_value(target);
     let copy = ControllerRevision {
         metadata: ObjectMeta {
             name: Some(name.clone()),
@@ -71,6 +72,9 @@ pub async fn keep(
 
 /// The template of a copy, if it is there and is what it should be.
 pub async fn read(client: &Client, namespace: &str, name: &str, fingerprint: &Fingerprint) -> Option<Value> {
+    if !is_name(name) {
+        return None;
+    }
     let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
     let copy = crate::timed("the copy of the template", revisions.get_opt(name)).await.ok()??;
     let template = copy.data?.0.pointer("/spec/template")?.clone();

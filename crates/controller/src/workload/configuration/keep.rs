@@ -2,7 +2,7 @@
 
 use kube::Client;
 use serde_json::{Value, json};
-use snapback_api::v1alpha1::TARGET_LABEL;
+use snapback_api::v1alpha1::{TARGET_LABEL, label_value};
 use snapback_core::configuration::{ConfigKind, Configured, MOST_OF_A_KIND, copy_name, named, original};
 use snapback_core::policy::ConfigMode;
 
@@ -25,7 +25,7 @@ pub async fn keep(
     rules: ConfigRules,
     config: &mut Option<Vec<Configured>>,
 ) -> Result<(), Error> {
-    let label: String = target.chars().take(63).collect();
+    let label = label_value(target);
     let keeper = Keeper { objects: Objects { client, namespace }, target, label, live, template, rules };
     let mut failed = None;
     match config {

@@ -9,6 +9,7 @@ use kube::core::Request;
 use kube::{Client, Resource};
 use serde_json::{Value, json};
 use snapback_core::configuration::{ConfigKind, digest, original, secret_version};
+use snapback_core::jobs::is_name;
 
 use crate::error::Error;
 
@@ -67,6 +68,9 @@ impl Objects<'_> {
     /// # Errors
     /// The API server's, such as the lack of a right.
     pub(super) async fn version(&self, kind: ConfigKind, name: &str) -> Result<Option<String>, Error> {
+        if !is_name(name) {
+            return Ok(None);
+        }
         if kind == ConfigKind::ConfigMap {
             return Ok(self.read(kind, name).await?.map(|held| held.version));
         }
@@ -81,6 +85,9 @@ impl Objects<'_> {
     /// # Errors
     /// The API server's, such as the lack of a right.
     pub(super) async fn read(&self, kind: ConfigKind, name: &str) -> Result<Option<Held>, Error> {
+        if !is_name(name) {
+            return Ok(None);
+        }
         let request = self.requests(kind).get(name, &GetParams::default()).map_err(kube::Error::BuildRequest);
         let raw = self.answer(kind, a(kind), async { self.client.request_text(request?).await }).await?;
         Ok(raw.filter(|object| !is_token(object)).map(|raw| Held { version: version(kind, &raw), raw }))
