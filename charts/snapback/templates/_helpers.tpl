@@ -24,7 +24,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, list, watch]
 - apiGroups: [snapback.dev]
   resources: [rollbackpolicies/status]
-  verbs: [update, patch]
+  verbs: [update]
 # A decision creates a Rollback; acting writes its status; old records are deleted.
 - apiGroups: [snapback.dev]
   resources: [rollbacks]

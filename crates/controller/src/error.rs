@@ -36,6 +36,9 @@ pub enum Error {
         /// HTTP's code of the answer, if there was one.
         code: Option<u16>,
     },
+    /// A bug of ours, met at one object. The others must not suffer for it.
+    #[error("a bug of the operator, please report it: {0}")]
+    Panic(String),
     /// Another object has the name of a copy.
     #[error("{0} is there and is no copy of ours; delete it")]
     Taken(String),
@@ -81,7 +84,7 @@ impl Error {
                 _ => false,
             },
             Self::Secret { code, .. } => code.is_none_or(is_of_the_server),
-            Self::Observe(ObserveError::Shape { .. }) | Self::Conflict(_) | Self::Taken(_) => false,
+            Self::Observe(ObserveError::Shape { .. }) | Self::Conflict(_) | Self::Taken(_) | Self::Panic(_) => false,
         }
     }
 
@@ -94,6 +97,7 @@ impl Error {
             Self::Timeout(_) => "Timeout",
             Self::Secret { .. } => "Secret",
             Self::Taken(_) => "Taken",
+            Self::Panic(_) => "Panic",
         }
     }
 
@@ -101,9 +105,12 @@ impl Error {
     pub fn retry_after(&self, failures: u32) -> Duration {
         match self {
             Self::Conflict(_) => Duration::from_secs(1),
-            Self::Observe(_) | Self::Write { .. } | Self::Timeout(_) | Self::Secret { .. } | Self::Taken(_) => {
-                Duration::from_secs(1 << failures.clamp(1, 8)).min(Duration::from_mins(5))
-            }
+            Self::Observe(_)
+            | Self::Write { .. }
+            | Self::Timeout(_)
+            | Self::Secret { .. }
+            | Self::Taken(_)
+            | Self::Panic(_) => Duration::from_secs(1 << failures.clamp(1, 8)).min(Duration::from_mins(5)),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod announce;
 mod bounded;
+mod caught;
 mod concern;
 pub mod config;
 pub mod context;
@@ -13,11 +14,13 @@ mod lists;
 mod pace;
 pub mod pod_watch;
 pub mod policy;
+pub mod rights;
 pub mod rollback;
 pub mod run;
 pub mod sampler;
 mod status;
 pub mod telemetry;
+mod unreadable;
 pub mod watched;
 pub mod workload;
 

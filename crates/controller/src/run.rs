@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::{Either, Ready, ready};
+use futures::future::{BoxFuture, Either, Ready, ready};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::announce::Announcer;
 use crate::bounded::bounded;
+use crate::caught::caught;
 use crate::concern::{policies_of, policies_of_record, rollbacks_of};
 use crate::config::OperatorConfig;
 use crate::context::{BadNow, Clock, Context, Failures};
@@ -34,8 +35,9 @@ use crate::pace::Pace;
 use crate::pod_watch::{PodWatches, slim};
 use crate::policy::overlap::{SpecChanges, concerned};
 use crate::policy::{self, PolicyContext};
+use crate::rights::noted;
 use crate::rollback;
-use crate::rollback::probe::{ProbeError, Prober};
+use crate::rollback::probe::{ProbeError, Prober, Refuses};
 use crate::sampler::Sampler;
 use crate::telemetry::{Health, Metrics, serve};
 use crate::watched::Watched;
@@ -61,6 +63,9 @@ pub enum RunError {
     /// Another replica leads, or may soon.
     #[error("lost the lead: {0}")]
     Lost(String),
+    /// The controllers ended by themselves, which is a bug of ours. A process that does nothing must not go on.
+    #[error("the controllers have ended by themselves, please report it: {0}")]
+    Ended(String),
     /// The port for metrics and health cannot be served.
     #[error("cannot serve metrics and health on {0}: {1}")]
     Serve(SocketAddr, std::io::Error),
@@ -78,6 +83,8 @@ pub struct Options {
     pub clock: Clock,
     /// Where several replicas agree on who leads; `None` if there is only this one.
     pub lease: Option<LeaseOptions>,
+    /// Which addresses of pods are not asked.
+    pub refuses: Refuses,
 }
 
 /// Runs the operator until `stop` resolves, or another replica leads.
@@ -89,9 +96,9 @@ pub async fn run(
     options: Options,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    let client = bounded(client);
     let sources = options.config.sources.iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
     let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
+    let client = noted(bounded(client), &metrics, &health);
     let (stopped, _) = watch::channel(false);
     let listen = options.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| RunError::Serve(listen, error))?;
@@ -108,23 +115,24 @@ pub async fn run(
             () = &mut stop => false,
         };
     }
-    let mut lost = None;
+    let (mut lost, mut ended) = (None, None);
     if is_ours {
         let leadership = elector.as_ref().map_or_else(Leadership::alone, Elector::leadership);
         metrics.leads(true);
         let lists = Lists::default();
         let work = operate(&fenced(&client, &leadership), options, sources, &metrics, &lists, &stopped)?;
-        let work = tokio::spawn(work);
+        let mut work = tokio::spawn(work);
         let synced = tokio::spawn(until_synced(lists.clone(), Arc::clone(&health)));
         tokio::select! {
             () = &mut stop => {}
             why = keep(elector.as_mut(), &health) => lost = Some(why),
+            why = &mut work => ended = Some(why.map_or_else(|error| error.to_string(), |()| "no stream is left".to_owned())),
         }
         tracing::info!("stopping");
         health.stopping();
         stopped.send_replace(true);
         synced.abort();
-        drain(work, &lists, lost.is_some()).await;
+        drain(work, &lists, lost.is_some() || ended.is_some()).await;
         leadership.end();
     }
     health.stopping();
@@ -132,8 +140,8 @@ pub async fn run(
     if let (Some(elector), None) = (&mut elector, &lost) {
         elector.release().await;
     }
-    match (server.await, lost) {
-        (_, Some(why)) => Err(RunError::Lost(why)),
+    match (server.await, lost.map(RunError::Lost).or(ended.map(RunError::Ended))) {
+        (_, Some(why)) => Err(why),
         (Ok(Err(error)), None) => Err(RunError::Serve(listen, error)),
         _ => Ok(()),
     }
@@ -184,7 +192,7 @@ fn operate(
         workloads: Watched { deployments, stateful_sets, daemon_sets },
         lists: lists.clone(),
         sampler: Sampler::new(sources, options.config.default_source.clone()),
-        prober: Prober::new()?,
+        prober: Prober::new(options.refuses)?,
         pod_watches: PodWatches::new(client.clone(), wake),
         announcer: Announcer::new(client.clone(), options.instance),
         metrics: Arc::clone(metrics),
@@ -270,21 +278,21 @@ async fn until_synced(lists: Lists, health: Arc<Health>) {
 }
 
 /// Reconciles an object at once, or once its pace allows it.
-fn paced<K, C, F>(reconcile: impl Fn(Arc<K>, Arc<C>) -> F) -> impl FnMut(Arc<K>, Arc<C>) -> Paced<F>
+fn paced<K, C, F>(reconcile: impl Fn(Arc<K>, Arc<C>) -> F) -> impl FnMut(Arc<K>, Arc<C>) -> Paced
 where
     K: Resource,
     K::DynamicType: Default + Eq + Hash,
-    F: Future<Output = Result<Action, Error>>,
+    F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
     let pace = Pace::default();
     move |object, context| match pace.begin(ObjectRef::from_obj(&*object), Instant::now()) {
-        Ok(()) => Either::Left(reconcile(object, context)),
+        Ok(()) => Either::Left(caught(reconcile(object, context)).boxed()),
         Err(left) => Either::Right(ready(Ok(Action::requeue(left)))),
     }
 }
 
 /// A reconcile, or the answer that it is not yet time for it.
-type Paced<F> = Either<F, Ready<Result<Action, Error>>>;
+type Paced = Either<BoxFuture<'static, Result<Action, Error>>, Ready<Result<Action, Error>>>;
 
 /// How everything is watched. A watch is opened anew each minute: on one whose connection is dead and stays open nothing
 /// comes any more, and nobody would know for five minutes.
@@ -353,6 +361,7 @@ fn tokio_stream<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl
 #[allow(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
 fn on_policy_error(object: Arc<DeserializeGuard<RollbackPolicy>>, error: &Error, ctx: Arc<PolicyContext>) -> Action {
     let key = policy::key_of(object.meta());
+    count_panic(&ctx.shared.metrics, "policy", error);
     Action::requeue(error.retry_after(ctx.shared.failures.failed(&key, Instant::now())))
 }
 
@@ -360,7 +369,15 @@ fn on_policy_error(object: Arc<DeserializeGuard<RollbackPolicy>>, error: &Error,
 fn on_rollback_error(object: Arc<DeserializeGuard<Rollback>>, error: &Error, ctx: Arc<Context>) -> Action {
     let meta = object.meta();
     let key = format!("rollback {}/{}", meta.namespace.as_deref().unwrap_or_default(), object.name_any());
+    count_panic(&ctx.metrics, "rollback", error);
     Action::requeue(error.retry_after(ctx.failures.failed(&key, Instant::now())))
+}
+
+/// All other outcomes are counted where they come from.
+fn count_panic(metrics: &Metrics, controller: &'static str, error: &Error) {
+    if matches!(error, Error::Panic(_)) {
+        metrics.reconciled(controller, error.reason());
+    }
 }
 
 fn log<K>(controller: &'static str, done: Result<(ObjectRef<K>, Action), ControllerError<Error, watcher::Error>>)

@@ -71,7 +71,7 @@ async fn ask(count: usize, probes: Vec<Probe>) -> Vec<Answer> {
 
 async fn ask_in(workload: &Workload, probes: Vec<Probe>) -> Vec<Answer> {
     _ = rustls::crypto::ring::default_provider().install_default();
-    Prober::new().unwrap().ask(asked(workload, &Fingerprint::recorded("good")), &probes).await
+    Prober::new(|_| None).unwrap().ask(asked(workload, &Fingerprint::recorded("good")), &probes).await
 }
 
 async fn ask_one(probe: Probe) -> Reply {
@@ -182,7 +182,7 @@ async fn a_pod_without_an_address_is_told_of() {
     workload.pods[0].ip = None;
     let answers = ask_in(&workload, vec![http(server.port(), "/")]).await;
     let replies: Vec<Reply> = answers.into_iter().map(|answer| answer.reply).collect();
-    assert_eq!(replies, [silence("it has no address yet"), Reply::Code(200)]);
+    assert_eq!(replies, [silence("it has no address of its own yet"), Reply::Code(200)]);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use clap::Args;
 use snapback_controller::config::OperatorConfig;
 use snapback_controller::lease::{LeaseOptions, Terms};
 use snapback_controller::run::{Options, run as operate};
+use snapback_core::rollback::no_address_of_a_pod;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -59,6 +60,7 @@ pub(crate) fn run(arguments: &Run) -> anyhow::Result<()> {
             instance,
             clock: Arc::new(jiff::Timestamp::now),
             lease: lease.transpose()?,
+            refuses: no_address_of_a_pod,
         };
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let stop = async move {

@@ -32,6 +32,7 @@ pub(crate) struct Bed {
     pub(crate) client: Client,
     pub(crate) tools: Tools,
     pub(crate) numbers: Numbers,
+    panics: Arc<Mutex<Vec<String>>>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -69,6 +70,7 @@ impl Bed {
             client: cluster.client.clone(),
             tools,
             numbers,
+            panics: listen_for_panics(),
             runtime: tokio::runtime::Handle::current(),
             running: Mutex::new(Some(Running { operator, cluster })),
         })
@@ -91,6 +93,16 @@ impl Bed {
 
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
+    }
+
+    /// What panicked in this process, the operator among it.
+    pub(crate) fn panics(&self) -> Vec<String> {
+        self.panics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the operator runs.
+    pub(crate) fn operator_lives(&self) -> bool {
+        self.running().as_ref().is_some_and(|running| !running.operator.is_finished())
     }
 
     /// Stops the operator. Told apart from the runtime: this may be called from one of its own threads.
@@ -202,6 +214,17 @@ impl suite::Bed for Bed {
         drop(running.cluster);
         suite::left_behind(&folder, made)
     }
+}
+
+/// From now on, what panics in this process is kept as well as printed.
+fn listen_for_panics() -> Arc<Mutex<Vec<String>>> {
+    let (kept, before) = (Arc::new(Mutex::new(Vec::new())), std::panic::take_hook());
+    let panics = Arc::clone(&kept);
+    std::panic::set_hook(Box::new(move |panic| {
+        panics.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
+        before(panic);
+    }));
+    kept
 }
 
 pub(crate) fn policy(namespace: &str, name: &str, spec: &str) -> String {

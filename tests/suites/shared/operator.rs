@@ -6,6 +6,7 @@ use anyhow::Result;
 use kube::Client;
 use snapback_controller::config::OperatorConfig;
 use snapback_controller::run::{Options, run};
+use snapback_core::rollback::no_address_of_a_pod;
 use tokio::sync::oneshot;
 
 /// Whose rights the chart makes.
@@ -26,6 +27,7 @@ impl Operator {
             instance: None,
             clock: Arc::new(jiff::Timestamp::now),
             lease: None,
+            refuses: no_address_of_a_pod,
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -33,6 +35,11 @@ impl Operator {
             run(client, options, stopped).await.expect("the operator runs");
         });
         Ok(Self { stop: Some(stop), task })
+    }
+
+    /// Whether it has ended, by itself or because it was asked to.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Asks it to stop; whether it has.

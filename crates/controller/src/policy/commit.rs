@@ -1,9 +1,8 @@
 //! Writing a policy's status, with the version that was judged as the precondition.
 
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use kube::{Api, ResourceExt};
-use serde_json::json;
-use snapback_api::conditions::{Said, cut, set};
+use snapback_api::conditions::{Said, set};
 use snapback_api::convert::InvalidSpec;
 use snapback_api::v1alpha1::{RollbackPolicy, RollbackPolicyStatus, Summary, TargetStatus};
 
@@ -69,25 +68,4 @@ pub(super) async fn status(shared: &Context, policy: &RollbackPolicy, outline: &
     let params = PostParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PostParams::default() };
     crate::timed("the policy's status", policies.replace_status(&policy.name_any(), &params, &object)).await?;
     Ok(())
-}
-
-/// Says so in the status of an object that cannot be read at all (an older schema let it in).
-pub(super) async fn undecodable(shared: &Context, meta: &ObjectMeta, problem: &str) -> Result<(), Error> {
-    let (Some(namespace), Some(name)) = (&meta.namespace, &meta.name) else { return Ok(()) };
-    let policies: Api<RollbackPolicy> = Api::namespaced(shared.client.clone(), namespace);
-    let mut conditions = Vec::new();
-    let message = cut(&format!("the object cannot be read: {problem}"), 1024);
-    for (type_, status) in [("Ready", false), ("Stalled", true), ("Accepted", false)] {
-        let said = Said { type_, status: Some(status), reason: "InvalidSpec", message: &message };
-        set(&mut conditions, &said, meta.generation, shared.now());
-    }
-    let patch = json!({"status": {"conditions": conditions, "observedGeneration": meta.generation}});
-    tracing::warn!(namespace, name, "{message}");
-    let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-    let written = policies.patch_status(name, &params, &patch);
-    match crate::timed("the policy's status", written).await {
-        // The answer is the object that cannot be read; the write has happened.
-        Err(Error::Write { source, .. }) if matches!(*source, kube::Error::SerdeError(_)) => Ok(()),
-        other => other.map(drop),
-    }
 }

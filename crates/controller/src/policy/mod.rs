@@ -42,6 +42,7 @@ use snapback_core::workload::Kind;
 use crate::context::Context;
 use crate::error::{Error, report};
 use crate::status::revision_ref;
+use crate::unreadable;
 use crate::workload::{Observed, observe};
 pub use checklist::Retries;
 use commit::Committed;
@@ -67,7 +68,8 @@ pub async fn reconcile(
         Ok(policy) => policy,
         Err(invalid) => {
             forget(shared, &ObjectRef::from_obj(&*object));
-            commit::undecodable(shared, object.meta(), &invalid.error).await?;
+            let said = [("Ready", false), ("Stalled", true), ("Accepted", false)];
+            unreadable::say::<RollbackPolicy>(shared, object.meta(), &invalid.error, &said).await?;
             return Ok(Action::await_change());
         }
     };

@@ -44,6 +44,7 @@ use snapback_core::workload::Workload;
 
 use crate::context::Context;
 use crate::error::{Error, report};
+use crate::unreadable;
 use crate::workload::{self, HandedBack, Live, Observed, Undone, delete_pod, hand_back, observe, restore_surge, undo};
 
 /// How long after the decision an undo waits for a configuration that cannot be read just now. Longer, and a service that is
@@ -55,7 +56,8 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
     let rollback = match &object.0 {
         Ok(rollback) => rollback,
         Err(invalid) => {
-            tracing::warn!(name = object.name_any(), "a Rollback cannot be read: {}", invalid.error);
+            let said = [("Ready", false), ("Stalled", true)];
+            unreadable::say::<Rollback>(&ctx, object.meta(), &invalid.error, &said).await?;
             return Ok(Action::await_change());
         }
     };

@@ -1,7 +1,8 @@
 //! Asking the good revision's pods directly, each by its own address.
 //!
 //! The only hosts are addresses of the workload's own pods, as their kubelets report them: no name is resolved, no
-//! redirect is followed, no proxy is used, and of an answer nothing but the status code is read.
+//! redirect is followed, no proxy is used, and of an answer nothing but the status code is read. An address that is no
+//! pod's is not connected to: somebody else may have written the pod's status.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -30,15 +31,20 @@ pub enum ProbeError {
     Build(#[source] reqwest::Error),
 }
 
+/// Why an address is not connected to; `None` if it may be.
+pub type Refuses = fn(IpAddr) -> Option<&'static str>;
+
 /// Asks pods.
 #[derive(Debug, Clone)]
 pub struct Prober {
     client: Client,
+    refuses: Refuses,
 }
 
 impl Prober {
-    /// One client for all pods; it keeps no connection.
-    pub fn new() -> Result<Self, ProbeError> {
+    /// One client for all pods; it keeps no connection. What `refuses` speaks of is never connected to:
+    /// [`no_address_of_a_pod`](snapback_core::rollback::no_address_of_a_pod), but in tests whose pods are on this machine.
+    pub fn new(refuses: Refuses) -> Result<Self, ProbeError> {
         // The builder would panic without one.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(ProbeError::NoProvider);
@@ -54,7 +60,7 @@ impl Prober {
             .tls_certs_only([])
             .build()
             .map_err(ProbeError::Build)?;
-        Ok(Self { client })
+        Ok(Self { client, refuses })
     }
 
     /// What these pods say, in the order of pods and probes.
@@ -67,8 +73,11 @@ impl Prober {
 
     async fn one(&self, pod: &PodFacts, probe: &Probe) -> Answer {
         let reply = match pod.ip {
-            Some(ip) => self.get(ip, probe).await,
-            None => Reply::Silence("it has no address yet".to_owned()),
+            Some(ip) => match (self.refuses)(ip) {
+                None => self.get(ip, probe).await,
+                Some(why) => Reply::NotSent(format!("{ip}, which is no address of a pod: {why}")),
+            },
+            None => Reply::Silence("it has no address of its own yet".to_owned()),
         };
         Answer { pod: pod.name.clone(), probe: probe.clone(), reply }
     }

@@ -1,7 +1,9 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -11,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::Metrics;
+use crate::rights::Right;
 
 /// Whether the operator does its work, or would do it if the leader died.
 #[derive(Debug, Default)]
@@ -18,7 +21,12 @@ pub struct Health {
     synced: AtomicBool,
     stopping: AtomicBool,
     share: Mutex<Share>,
+    /// Rights that were refused, and when last.
+    lacking: Mutex<BTreeMap<Right, Instant>>,
 }
+
+/// How long a refused right is told: it may have been granted since.
+const REFUSED: Duration = Duration::from_mins(10);
 
 /// What is ours to do.
 #[derive(Debug, Default)]
@@ -58,6 +66,26 @@ impl Health {
     /// Another one leads; we would know of a change until then.
     pub(crate) fn stands_by(&self, leader: String, until: Instant) {
         self.share(Share::StandsBy(leader, until));
+    }
+
+    /// A right was refused just now. Whether that is news.
+    pub(crate) fn lacks(&self, right: &Right) -> bool {
+        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        lacking.insert(right.clone(), Instant::now()).is_none()
+    }
+
+    /// The rights that were refused lately, in words: `; without the right to list pods`.
+    fn without(&self, now: Instant) -> String {
+        let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = lacking.iter().filter(|(_, at)| now.saturating_duration_since(**at) < REFUSED);
+        let told: Vec<String> = lately.map(|(right, _)| format!("{} {}", right.verb, right.resource)).collect();
+        if told.is_empty() { String::new() } else { format!("; without the right to {}", told.join(", ")) }
+    }
+
+    /// Whether a Service or a rollout may count on this replica, and why not; and what it is not allowed to do.
+    fn told(&self, now: Instant) -> Result<String, String> {
+        let without = self.without(now);
+        self.state(now).map(|text| format!("{text}{without}")).map_err(|text| format!("{text}{without}"))
     }
 
     fn share(&self, share: Share) {
@@ -100,7 +128,7 @@ pub async fn serve(
         }
     };
     let ready = move || async move {
-        match health.state(Instant::now()) {
+        match health.told(Instant::now()) {
             Ok(text) => (StatusCode::OK, text),
             Err(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
         }
@@ -114,8 +142,6 @@ pub async fn serve(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -128,6 +154,17 @@ mod tests {
         assert_eq!(health.state(now), Ok("ok".to_owned()));
         health.stopping();
         assert_eq!(health.state(now), Err("stopping".to_owned()));
+    }
+
+    #[test]
+    fn a_right_that_was_refused_is_told_for_a_while_and_is_news_once() {
+        let (health, now) = (Health::default(), Instant::now());
+        let right = Right { verb: "list".to_owned(), resource: "deployments.apps".to_owned() };
+        assert!(health.lacks(&right) && !health.lacks(&right));
+        assert!(health.told(now).unwrap_err().ends_with("; without the right to list deployments.apps"));
+        health.synced();
+        assert_eq!(health.told(now).unwrap(), "ok; without the right to list deployments.apps");
+        assert_eq!(health.told(Instant::now() + REFUSED).unwrap(), "ok");
     }
 
     #[test]

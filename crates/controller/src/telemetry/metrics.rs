@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::rights::Right;
+
 /// Which controller, and how it went.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Reconciled {
@@ -18,6 +20,15 @@ pub(super) struct Reconciled {
     pub controller: &'static str,
     /// `Ok`, or the error's reason.
     pub outcome: &'static str,
+}
+
+/// A right that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Refused {
+    /// Such as `list`.
+    pub verb: String,
+    /// Such as `deployments.apps`.
+    pub resource: String,
 }
 
 /// How a rollback ended.
@@ -31,6 +42,7 @@ pub(super) struct Ended {
 pub struct Metrics {
     registry: Registry,
     reconciles: Family<Reconciled, Counter<u64, AtomicU64>>,
+    refused: Family<Refused, Counter<u64, AtomicU64>>,
     rollbacks: Family<Ended, Counter<u64, AtomicU64>>,
     decided: Counter<u64, AtomicU64>,
     returned: Counter<u64, AtomicU64>,
@@ -47,6 +59,7 @@ impl Default for Metrics {
         let seconds = || Histogram::new([1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0]);
         let metrics = Self {
             reconciles: Family::default(),
+            refused: Family::default(),
             rollbacks: Family::default(),
             decided: Counter::default(),
             returned: Counter::default(),
@@ -58,6 +71,8 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         registry.register("reconciles", "Reconciles by controller and outcome", metrics.reconciles.clone());
+        let refused = "Requests that the API server refused since the operator's role does not hold the right";
+        registry.register("rights_refused", refused, metrics.refused.clone());
         registry.register("rollbacks", "Rollbacks that ended, by outcome", metrics.rollbacks.clone());
         registry.register("rollbacks_decided", "Rollbacks that were decided", metrics.decided.clone());
         let returned = "Quarantined revisions that came back and were undone again: oscillation";
@@ -83,6 +98,12 @@ impl Metrics {
     /// Counts a reconcile.
     pub fn reconciled(&self, controller: &'static str, outcome: &'static str) {
         self.reconciles.get_or_create(&Reconciled { controller, outcome }).inc();
+    }
+
+    /// Counts a right that was refused. There are no more of them than kinds of requests.
+    pub fn refused(&self, right: &Right) {
+        let Right { verb, resource } = right.clone();
+        self.refused.get_or_create(&Refused { verb, resource }).inc();
     }
 
     /// Counts a revision that came back.

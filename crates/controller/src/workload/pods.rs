@@ -1,5 +1,7 @@
 //! From a pod to its facts.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use kube::ResourceExt;
@@ -26,8 +28,7 @@ pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
         name: pod.name_any(),
         uid: PodUid::new(pod.uid().unwrap_or_default()),
         owner: ReplicaSetUid::new(owner.uid.clone()),
-        // Of two address families the main one, as the kubelet's probes take it.
-        ip: status.pod_ip.as_deref().and_then(|ip| ip.parse().ok()),
+        ip: address(pod),
         version: pod.resource_version().unwrap_or_default(),
         created: pod.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         ready: condition("Ready", "True"),
@@ -38,6 +39,17 @@ pub(super) fn facts(pod: &Pod) -> Option<PodFacts> {
         failure: Failure::of(&containers(&status)),
         limits: pod.spec.as_ref().map(limits).unwrap_or_default(),
     })
+}
+
+/// Of two address families the main one, as the kubelet's probes take it. The node's own is a pod's only if it shares the
+/// node's network; else somebody wrote it there to have the node asked.
+fn address(pod: &Pod) -> Option<IpAddr> {
+    let status = pod.status.as_ref()?;
+    let address: IpAddr = status.pod_ip.as_deref()?.parse().ok()?;
+    let shares = pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
+    let mut nodes = status.host_ip.iter().chain(status.host_ips.iter().flatten().map(|one| &one.ip));
+    let is_of_the_node = nodes.any(|ip| ip.parse() == Ok(address));
+    (shares || !is_of_the_node).then_some(address)
 }
 
 fn ready_since(status: &PodStatus) -> Option<Timestamp> {
@@ -112,6 +124,27 @@ mod tests {
         // Its conditions are the node controller's; its containers are as the kubelet last told them.
         assert_eq!(hangs(("False", LATER), json!([running(true, true)])), None);
         assert_eq!(hangs(("Unknown", LATER), json!([running(false, true)])), None);
+    }
+
+    #[test]
+    fn a_nodes_address_is_a_pods_only_if_it_shares_the_nodes_network() {
+        let address = |shares: bool, ip: &str| {
+            let pod = json!({
+                "spec": {"containers": [], "hostNetwork": shares},
+                "status": {"podIP": ip, "hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}
+            });
+            super::address(&serde_json::from_value(pod).unwrap()).map(|ip| ip.to_string())
+        };
+        assert_eq!(address(true, "10.0.0.1").as_deref(), Some("10.0.0.1"));
+        assert_eq!(address(false, "10.0.0.9").as_deref(), Some("10.0.0.9"));
+        for node in ["10.0.0.1", "fd00::1", "fd00:0::1"] {
+            assert_eq!(address(false, node), None, "{node}");
+        }
+        for no_address in
+            ["0177.0.0.1", "2130706433", "0x7f000001", "localhost", "10.0.0.7@127.0.0.1", "fe80::1%eth0", ""]
+        {
+            assert_eq!(address(true, no_address), None, "{no_address}");
+        }
     }
 
     #[test]

@@ -301,6 +301,8 @@ impl World {
             instance: None,
             clock: Arc::clone(&self.clock),
             lease: None,
+            // Its pods have this machine's address.
+            refuses: |_| None,
         }
     }
 

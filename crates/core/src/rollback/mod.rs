@@ -9,6 +9,7 @@
 //! [`step`] is re-entrant: the process may die between any two writes, and the next step finds out from the live
 //! object whether the undo happened. The undo is requested once; that it was is committed before it is sent.
 
+mod address;
 mod choice;
 mod jobs;
 mod preflight;
@@ -18,6 +19,7 @@ mod surge;
 mod unwedge;
 mod verify;
 
+pub use address::no_address_of_a_pod;
 pub use choice::{Choice, Refusal, Remembered, choose};
 pub use jobs::{
     JobLooks, JobRun, MIGRATION_FAILED, PlannedJob, PlannedJobs, after_the_end, helm_record, job_created, job_refused,

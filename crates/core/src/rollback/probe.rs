@@ -50,6 +50,8 @@ pub enum Reply {
     Code(u16),
     /// Nothing; the phrase says why, as in `refused the connection`.
     Silence(String),
+    /// It was not asked, since its status names an address that leads elsewhere; the phrase says which and why.
+    NotSent(String),
 }
 
 /// Whether a path can be asked for: it begins with a slash, and holds only visible ASCII characters. A `#` would begin
@@ -72,7 +74,7 @@ pub fn judge_answers(answers: &[Answer]) -> Verification {
     // The first by the pod's name: the sentence must not change while nothing else does.
     let first = |is_so: fn(&Reply) -> bool| answers.iter().filter(|one| is_so(&one.reply)).min_by_key(|one| &one.pod);
     let bad = first(|reply| matches!(reply, Reply::Code(code) if !(200..400).contains(code)));
-    let silent = first(|reply| matches!(reply, Reply::Silence(_)));
+    let silent = first(|reply| matches!(reply, Reply::Silence(_) | Reply::NotSent(_)));
     match (bad, silent) {
         (Some(answer), _) => Verification::Outside(answer.to_string()),
         (None, Some(answer)) => Verification::Unknown(answer.to_string()),
@@ -90,6 +92,7 @@ impl fmt::Display for Answer {
                 f,
                 "{probe} of pod {pod} cannot be reached from the operator ({why}): another port, or a NetworkPolicy?"
             ),
+            Reply::NotSent(why) => write!(f, "{probe} of pod {pod} was not sent: its status says {why}"),
         }
     }
 }
@@ -140,6 +143,15 @@ mod tests {
                      another port, or a NetworkPolicy?";
         assert_eq!(said, Verification::Unknown(words.to_owned()));
         assert!(matches!(judge_answers(&[]), Verification::Unknown(_)), "nobody was asked");
+    }
+
+    #[test]
+    fn a_pod_that_was_not_asked_is_neither_a_cure_nor_a_fault_and_the_reason_is_told() {
+        let not_sent = Reply::NotSent("127.0.0.1, which is no address of a pod: it is a loopback address".to_owned());
+        let said = judge_answers(&[answer("a", Reply::Code(200)), answer("b", not_sent)]);
+        let words = "GET :8080/healthz of pod b was not sent: its status says 127.0.0.1, which is no address of a pod: it is \
+                     a loopback address";
+        assert_eq!(said, Verification::Unknown(words.to_owned()));
     }
 
     #[test]
