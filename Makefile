@@ -23,7 +23,7 @@ unit: ## Unit, property and golden tests; needs nothing but Rust
 	$(CARGO) test --locked --workspace --exclude snapback-tests
 
 suites: ## Schemas, admission and manifests on a real API server; metrics, lint and a backtest with a real Prometheus
-	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test kills --test sources --test lint --test backtest
+	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test kills --test hardship --test sources --test lint --test backtest
 
 test-gitops: ## The real Flux and Argo CD on a real API server (builds them once, about 10 min)
 	$(CARGO) test --locked -p snapback-tests --test gitops -- $(ONLY)

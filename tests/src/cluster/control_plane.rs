@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use kube::Client;
+
 use super::{client, until};
 use crate::process::Process;
 use crate::run_dir::RunDir;
@@ -21,7 +23,67 @@ pub(super) struct ControlPlane {
     pub(super) audit_log: PathBuf,
     pub(super) server: String,
     pub(super) token: String,
+    /// Where etcd is, as HTTP.
+    pub(super) etcd: String,
+    services: String,
 }
+
+/// A further API server. Dropping it stops it.
+pub struct ApiServer {
+    _process: Process,
+    /// Connects as administrator.
+    pub client: Client,
+    /// The kubeconfig of the administrator.
+    pub kubeconfig: PathBuf,
+    /// What it was asked: requests as they come, and their answers.
+    pub audit_log: PathBuf,
+}
+
+/// How one is started.
+struct ApiServerFiles<'a> {
+    folder: &'a Path,
+    name: &'a str,
+    etcd: &'a str,
+    address: &'a str,
+    port: u16,
+    services: &'a str,
+    audit_policy: &'a str,
+}
+
+impl ApiServerFiles<'_> {
+    fn audit_log(&self) -> PathBuf {
+        self.folder.join(if self.name == FIRST { "audit.log".to_owned() } else { format!("{}-audit.log", self.name) })
+    }
+
+    /// The key and the tokens are shared by all of a run.
+    fn start(&self, run: &RunDir) -> Result<Process> {
+        let policy = self.folder.join(format!("{}-audit-policy.yaml", self.name));
+        std::fs::write(&policy, self.audit_policy)?;
+        let key = self.folder.join("service-accounts.key");
+        // The first one's certificate is what the controllers tell pods to trust.
+        let certificates = if self.name == FIRST { "certificates" } else { self.name };
+        Process::start(
+            run,
+            self.name,
+            Command::new(tools::path("kube-apiserver")?)
+                .arg(format!("--etcd-servers={}", self.etcd))
+                .args([format!("--bind-address={}", self.address), format!("--secure-port={}", self.port)])
+                .arg(format!("--cert-dir={}", self.folder.join(certificates).display()))
+                .arg(format!("--service-account-key-file={}", key.display()))
+                .arg(format!("--service-account-signing-key-file={}", key.display()))
+                .arg("--service-account-issuer=https://kubernetes.default.svc")
+                .arg(format!("--token-auth-file={}", self.folder.join("tokens.csv").display()))
+                .arg(format!("--service-cluster-ip-range={}", self.services))
+                .arg(format!("--audit-policy-file={}", policy.display()))
+                .arg(format!("--audit-log-path={}", self.audit_log().display()))
+                .args(["--authorization-mode=Node,RBAC", "--allow-privileged=true", "--profiling=false"])
+                .arg("--kubelet-preferred-address-types=InternalIP")
+                .args((self.address == "127.0.0.1").then_some("--endpoint-reconciler-type=none")),
+        )
+    }
+}
+
+const FIRST: &str = "kube-apiserver";
 
 impl ControlPlane {
     pub(super) async fn start(run: &RunDir, address: &str, services: &str) -> Result<Self> {
@@ -44,41 +106,21 @@ impl ControlPlane {
         let token = token()?;
         let tokens = folder.join("tokens.csv");
         std::fs::write(&tokens, format!("{token},admin,admin,system:masters\n"))?;
-        let policy = folder.join("audit-policy.yaml");
-        std::fs::write(&policy, AUDIT_POLICY)?;
-        let audit_log = folder.join("audit.log");
-        let mut apiserver = Process::start(
-            run,
-            "kube-apiserver",
-            Command::new(tools::path("kube-apiserver")?)
-                .arg(format!("--etcd-servers={etcd_url}"))
-                .args([format!("--bind-address={address}"), format!("--secure-port={}", ports[2])])
-                .arg(format!("--cert-dir={}", folder.join("certificates").display()))
-                .arg(format!("--service-account-key-file={}", key.display()))
-                .arg(format!("--service-account-signing-key-file={}", key.display()))
-                .arg("--service-account-issuer=https://kubernetes.default.svc")
-                .arg(format!("--token-auth-file={}", tokens.display()))
-                .arg(format!("--service-cluster-ip-range={services}"))
-                .arg(format!("--audit-policy-file={}", policy.display()))
-                .arg(format!("--audit-log-path={}", audit_log.display()))
-                .args(["--authorization-mode=Node,RBAC", "--allow-privileged=true", "--profiling=false"])
-                .arg("--kubelet-preferred-address-types=InternalIP")
-                .args((address == "127.0.0.1").then_some("--endpoint-reconciler-type=none")),
-        )?;
+        let files = ApiServerFiles {
+            folder,
+            name: FIRST,
+            etcd: &etcd_url,
+            address,
+            port: ports[2],
+            services,
+            audit_policy: AUDIT_POLICY,
+        };
+        let (audit_log, mut apiserver) = (files.audit_log(), files.start(run)?);
         let server = format!("https://{address}:{}", ports[2]);
         let kubeconfig = folder.join("kubeconfig");
         std::fs::write(&kubeconfig, kubeconfig_text(&server, &token))?;
-        let admin = client(&kubeconfig).await?;
-        until("kube-apiserver ready", Duration::from_mins(2), || {
-            let ended = apiserver.check().and_then(|()| etcd.check());
-            let admin = admin.clone();
-            async move {
-                ended?;
-                let request = http::Request::get("/readyz").body(Vec::new())?;
-                Ok(admin.request_text(request).await.is_ok().then_some(()))
-            }
-        })
-        .await?;
+        etcd.check()?;
+        ready(&kubeconfig, &mut apiserver).await?;
         let manager = Process::start(
             run,
             "kube-controller-manager",
@@ -90,8 +132,54 @@ impl ControlPlane {
                 .arg(format!("--root-ca-file={}", folder.join("certificates/apiserver.crt").display()))
                 .args(["--secure-port=0", "--concurrent-deployment-syncs=10"]),
         )?;
-        Ok(Self { _manager: manager, _apiserver: apiserver, _etcd: etcd, kubeconfig, audit_log, server, token })
+        Ok(Self {
+            _manager: manager,
+            _apiserver: apiserver,
+            _etcd: etcd,
+            kubeconfig,
+            audit_log,
+            server,
+            token,
+            etcd: etcd_url,
+            services: services.to_owned(),
+        })
     }
+
+    /// A further API server on loopback, over what it is told is etcd. Its audit log has requests as they come, too: those
+    /// that are never answered.
+    pub(super) async fn another(&self, run: &RunDir, name: &str, etcd: &str) -> Result<ApiServer> {
+        let folder = run.path();
+        let audit_policy = AUDIT_POLICY.replace("[RequestReceived, ResponseStarted]", "[ResponseStarted]");
+        let files = ApiServerFiles {
+            folder,
+            name,
+            etcd,
+            address: "127.0.0.1",
+            port: free_ports("127.0.0.1")?[0],
+            services: &self.services,
+            audit_policy: &audit_policy,
+        };
+        let mut process = files.start(run)?;
+        let kubeconfig = folder.join(format!("{name}-kubeconfig"));
+        std::fs::write(&kubeconfig, kubeconfig_text(&format!("https://127.0.0.1:{}", files.port), &self.token))?;
+        let client = ready(&kubeconfig, &mut process).await?;
+        Ok(ApiServer { audit_log: files.audit_log(), _process: process, client, kubeconfig })
+    }
+}
+
+/// Waits until an API server is ready.
+async fn ready(kubeconfig: &Path, apiserver: &mut Process) -> Result<Client> {
+    let admin = client(kubeconfig).await?;
+    until("kube-apiserver ready", Duration::from_mins(2), || {
+        let (ended, admin) = (apiserver.check(), admin.clone());
+        async move {
+            ended?;
+            let request = http::Request::get("/readyz").body(Vec::new())?;
+            Ok(admin.request_text(request).await.is_ok().then_some(()))
+        }
+    })
+    .await?;
+    Ok(admin)
 }
 
 /// Who called what, without bodies: suites assert on it.

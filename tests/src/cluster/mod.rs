@@ -6,6 +6,7 @@ mod node;
 mod prometheus;
 mod simulated;
 
+pub use control_plane::ApiServer;
 pub use prometheus::Prometheus;
 
 use std::path::PathBuf;
@@ -43,7 +44,7 @@ pub struct Cluster {
     node: Option<node::Node>,
     _simulated: Option<simulated::Simulated>,
     // Dropped last to first above this line matters: pods before the control plane, the record at the very end.
-    _control_plane: control_plane::ControlPlane,
+    control_plane: control_plane::ControlPlane,
     run: RunDir,
     _lock: Option<tools::Lock>,
 }
@@ -85,7 +86,7 @@ impl Cluster {
             audit_log: control_plane.audit_log.clone(),
             node,
             _simulated: simulated,
-            _control_plane: control_plane,
+            control_plane,
             run,
             _lock: lock,
         })
@@ -120,6 +121,16 @@ impl Cluster {
             Some(prometheus) => prometheus.scrape_every(&self.run, interval).await,
             None => bail!("there is no Prometheus"),
         }
+    }
+
+    /// Where etcd is, as HTTP.
+    pub fn etcd(&self) -> &str {
+        &self.control_plane.etcd
+    }
+
+    /// A further API server on loopback, over what it is told is etcd: the real one, or something in between.
+    pub async fn another_api_server(&self, name: &str, etcd: &str) -> Result<ApiServer> {
+        self.control_plane.another(&self.run, name, etcd).await
     }
 
     /// The run directory.

@@ -5,10 +5,13 @@
 mod access;
 mod admission;
 mod bed;
+mod chance;
 mod confinement;
 mod documents;
 mod freezing;
+mod generator;
 mod handing_back;
+mod hostile;
 #[path = "../shared/operator.rs"]
 mod in_process;
 mod jobs;
@@ -18,6 +21,7 @@ mod numbers;
 mod operator;
 mod readiness;
 mod rights;
+mod words;
 mod workloads;
 
 use std::process::ExitCode;
@@ -30,7 +34,7 @@ use snapback_tests::suite::{self, Bed as _};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 69] = [
+const TESTS: [Test; 72] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -99,6 +103,9 @@ const TESTS: [Test; 69] = [
     ("a_rollback_by_hand_that_admission_would_refuse_ends_at_once", readiness::by_hand),
     ("what_the_known_good_template_refers_to_is_looked_for", readiness::references),
     ("a_record_of_long_ago_goes_once_it_has_ended", readiness::old_record),
+    ("no_forged_address_of_a_pod_is_asked", hostile::forged_pods),
+    ("no_name_leads_to_another_object", hostile::names),
+    ("objects_by_chance_are_looked_at_and_do_no_harm", chance::objects),
     ("a_template_that_is_about_to_be_pruned_is_told_before_it_is", readiness::history),
 ];
 

@@ -162,7 +162,12 @@ pub(crate) fn corrected(bed: &Bed) -> Result<()> {
 
 /// The whole loop without a node: a crash loop is seen in the pods, undone, and verified by the pods.
 pub(crate) fn crash_loop(bed: &Bed) -> Result<()> {
-    let namespace = bed.namespace("crash-loop")?;
+    undone_in(bed, "crash-loop")
+}
+
+/// The same in a namespace of this name.
+pub(crate) fn undone_in(bed: &Bed, namespace: &str) -> Result<()> {
+    let namespace = bed.namespace(namespace)?;
     bed.tools.apply(&deployment(&namespace))?;
     bed.rolled_out(&namespace, "deploy/checkout")?;
     bed.adopted(&namespace, "Deployment", "checkout", "rollback: {verify: {duration: 2s}}")?;

@@ -57,6 +57,16 @@ pub(crate) fn all_used_and_no_other(bed: &Bed) -> Result<()> {
     ensure!(idle.is_empty(), "nothing needs these rights: {idle:?}");
     let others: BTreeSet<_> = asked.iter().filter(|(right, ..)| !granted.contains(right)).collect();
     ensure!(others.is_empty(), "asked for without a right: {others:#?}");
+    // Whatever users called things: each part of a path is a plain word.
+    let is_plain = |uri: &String| {
+        let path = uri.trim_matches('"').split('?').next().unwrap_or_default();
+        let is_word = |part: &str| {
+            !["", ".", ".."].contains(&part) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        };
+        path.split('/').skip(1).all(is_word) && uri.matches('?').count() <= 1
+    };
+    let odd: BTreeSet<&String> = asked.iter().map(|(_, _, uri)| uri).filter(|uri| !is_plain(uri)).collect();
+    ensure!(odd.is_empty(), "odd paths: {odd:?}");
     ensure!(granted.iter().all(|(group, resource, verb)| [group, resource, verb].iter().all(|word| *word != "*")));
     Ok(())
 }
