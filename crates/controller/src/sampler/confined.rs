@@ -1,8 +1,11 @@
 //! What a policy asks of a source that is confined to its namespace.
 
+use std::sync::Arc;
+
 use snapback_api::convert::InvalidSpec;
 use snapback_core::policy::{Policy, Rule};
-use snapback_prometheus::{CompiledNames, Front, Values, confine, render};
+use snapback_core::sample::{Answer, Missing};
+use snapback_prometheus::{CompiledNames, Front, Source, Values, confine, render};
 
 use super::texts::own_queries;
 
@@ -17,18 +20,7 @@ pub(crate) fn confined(
     namespace: &str,
 ) -> Result<(), InvalidSpec> {
     let invalid = |field: &str, problem: String| Err(InvalidSpec { field: field.to_owned(), problem });
-    let names = names.names();
-    if names.front == Some(Front::Traefik) {
-        // `a-b-c` is Service `b-c` in namespace `a`, and Service `c` in namespace `a-b`.
-        let problem = "must not be Traefik with this source, which is confined to the policy's own namespace: Traefik's \
-                       names of services do not tell where the namespace ends";
-        return invalid("spec.metrics.preset", problem.to_owned());
-    }
-    if names.front.is_none() && names.namespace_label != label {
-        let problem =
-            format!("must be {label:?} with this source, which is confined to the policy's own namespace by it");
-        return invalid("spec.metrics.labels.namespace", problem);
-    }
+    by_names(names, label)?;
     // As long as any that are asked; of pods only the form matters.
     let values = Values { namespace, target: "sample", pods: r"(sample-7d9f)-[a-z0-9]{5}" };
     for (index, check) in policy.checks.iter().enumerate() {
@@ -44,6 +36,41 @@ pub(crate) fn confined(
         }
     }
     Ok(())
+}
+
+/// Checks that what the built-in checks ask for by these names is in the policy's own namespace.
+fn by_names(names: &CompiledNames, label: &str) -> Result<(), InvalidSpec> {
+    let invalid = |field: &str, problem: String| Err(InvalidSpec { field: field.to_owned(), problem });
+    let names = names.names();
+    if names.front == Some(Front::Traefik) {
+        // `a-b-c` is Service `b-c` in namespace `a`, and Service `c` in namespace `a-b`.
+        let problem = "must not be Traefik with this source, which is confined to the policy's own namespace: Traefik's \
+                       names of services do not tell where the namespace ends";
+        return invalid("spec.metrics.preset", problem.to_owned());
+    }
+    if names.front.is_none() && names.namespace_label != label {
+        let problem =
+            format!("must be {label:?} with this source, which is confined to the policy's own namespace by it");
+        return invalid("spec.metrics.labels.namespace", problem);
+    }
+    Ok(())
+}
+
+/// The source, if it may be asked for these names. A record that a person wrote was checked by no policy.
+pub(super) fn for_names(source: Arc<Source>, names: &CompiledNames) -> Answer<Arc<Source>> {
+    match source.confined_by().map(|label| by_names(names, label)) {
+        Some(Err(invalid)) => Err(Missing::BadQuery(invalid.to_string())),
+        Some(Ok(())) | None => Ok(source),
+    }
+}
+
+/// A query of a user as it is about to be asked, if it may be. What was checked when it was written held a sample of a
+/// target's name: a real one may end a selector, outside of quotes.
+pub(super) fn as_asked(query: String, source: &Source, namespace: &str) -> Answer<String> {
+    match source.confined_by().map(|label| confine(&query, label, namespace)) {
+        Some(Err(refused)) => Err(Missing::BadQuery(refused.to_string())),
+        Some(Ok(())) | None => Ok(query),
+    }
 }
 
 #[cfg(test)]

@@ -295,6 +295,7 @@ impl Sampler {
     pub async fn sample(&self, wanted: &Wanted, now: Timestamp) -> Samples {
         self.expect(wanted, now);
         let source = self.source(wanted.source.as_deref());
+        let source = source.and_then(|source| confined::for_names(source, &wanted.names));
         for counter in [Counter::Requests, Counter::Latencies, Counter::Scraped] {
             match wanted.names.names().front {
                 None => self.ask_counter(counter, &source, wanted, now).await,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use snapback_core::sample::{Answer, Missing, Point};
 use snapback_prometheus::{Source, Values, render, to_points};
 
+use super::confined::as_asked;
 use super::grid::Grid;
 use super::{Track, Wanted};
 
@@ -38,13 +39,17 @@ pub(super) async fn ask_all(
     join_all(due.filter_map(|(promql, track)| {
         let (start, end) = track.due(grid)?;
         Some(async move {
-            let answer = match (source, render_for(promql, wanted, pods.old), render_for(promql, wanted, pods.new)) {
-                (Ok(source), Ok(before), Ok(after)) => {
-                    tokio::time::sleep(wait(&wanted.key.revision, promql)).await;
-                    ask(source, (&before, &after), grid, start, end).await
+            let answer = match source {
+                Ok(source) => {
+                    match (asked(promql, source, wanted, pods.old), asked(promql, source, wanted, pods.new)) {
+                        (Ok(before), Ok(after)) => {
+                            tokio::time::sleep(wait(&wanted.key.revision, promql)).await;
+                            ask(source, (&before, &after), grid, start, end).await
+                        }
+                        (Err(missing), _) | (_, Err(missing)) => Err(missing),
+                    }
                 }
-                (Err(missing), ..) => Err(missing.clone()),
-                (_, Err(missing), _) | (_, _, Err(missing)) => Err(missing),
+                Err(missing) => Err(missing.clone()),
             };
             track.note(end, answer, std::iter::Extend::extend);
         })
@@ -56,6 +61,10 @@ pub(super) async fn ask_all(
 pub(super) fn render_for(promql: &str, wanted: &Wanted, pods: &str) -> Answer<String> {
     let values = Values { namespace: &wanted.namespace, target: &wanted.target, pods };
     render(promql, &values).map_err(|error| Missing::BadQuery(error.to_string()))
+}
+
+fn asked(promql: &str, source: &Source, wanted: &Wanted, pods: &str) -> Answer<String> {
+    render_for(promql, wanted, pods).and_then(|query| as_asked(query, source, &wanted.namespace))
 }
 
 /// How long a query waits: always the same, so that a look is never late by more than the one before.
@@ -121,14 +130,8 @@ mod tests {
         (url, asked)
     }
 
-    #[tokio::test]
-    async fn two_checks_with_the_same_query_are_one_question() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let (url, asked) = prometheus().await;
-        let source = Source::new(&SourceConfig::new("main", url)).unwrap();
-        let sampler = Sampler::new(vec![source], None);
-        let queries = [("high", "sum(x)"), ("low", "sum(x)"), ("other", "sum(y)")];
-        let wanted = Wanted {
+    fn wanted(queries: &[(&str, &str)]) -> Wanted {
+        Wanted {
             key: WatchKey { watcher: "a".into(), revision: "uid/v2".into(), since: at(60) },
             namespace: "shop".into(),
             target: "web".into(),
@@ -143,8 +146,18 @@ mod tests {
             past: false,
             requests: false,
             latencies: false,
-            queries: queries.map(|(check, promql)| (check.to_owned(), promql.to_owned())).into(),
-        };
+            queries: queries.iter().map(|(check, promql)| ((*check).to_owned(), (*promql).to_owned())).collect(),
+        }
+    }
+
+    #[tokio::test]
+    async fn two_checks_with_the_same_query_are_one_question() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (url, asked) = prometheus().await;
+        let source = Source::new(&SourceConfig::new("main", url)).unwrap();
+        let sampler = Sampler::new(vec![source], None);
+        let queries = [("high", "sum(x)"), ("low", "sum(x)"), ("other", "sum(y)")];
+        let wanted = wanted(&queries);
         let samples = sampler.sample(&wanted, at(60)).await;
         assert_eq!(asked.lock().unwrap().len(), 2);
         for (check, promql) in queries {
@@ -153,6 +166,34 @@ mod tests {
         }
         sampler.sample(&wanted, at(65)).await;
         assert_eq!(asked.lock().unwrap().len(), 2, "an instant is asked for once");
+    }
+
+    #[tokio::test]
+    async fn of_a_confined_source_nothing_is_asked_that_selects_by_the_name_of_a_target() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (url, asked) = prometheus().await;
+        let confined =
+            SourceConfig { confine_to_namespace_by: Some("namespace".into()), ..SourceConfig::new("main", url) };
+        let sampler = Sampler::new(vec![Source::new(&confined).unwrap()], None);
+        // A Deployment of this name makes a subtraction of it, from everybody's `secret`.
+        let query = r#"{{ target }}{namespace="{{ namespace }}"}"#;
+        let own = r#"sum(x{namespace="{{ namespace }}",app="{{ target }}"})"#;
+        let wanted = Wanted { target: "secret-x".into(), ..wanted(&[("out", query), ("own", own)]) };
+        let samples = sampler.sample(&wanted, at(60)).await;
+        let Err(Missing::BadQuery(told)) = &samples.queries["out"] else { panic!("{:?}", samples.queries["out"]) };
+        assert!(told.starts_with("secret may select series of other namespaces"), "{told}");
+        assert!(samples.queries["own"].is_ok());
+        assert_eq!(asked.lock().unwrap().len(), 1);
+
+        // A person's record may name any label: that of the namespace is the source's.
+        let mut names = Preset::HttpServer.names();
+        names.namespace_label = "job".to_owned();
+        let key = WatchKey { watcher: "record".into(), ..wanted.key.clone() };
+        let by_job =
+            Wanted { key, names: names.compile().unwrap(), requests: true, latencies: true, past: true, ..wanted };
+        let samples = sampler.sample(&by_job, at(60)).await;
+        assert!(matches!(samples.requests, Err(Missing::BadQuery(_))), "{:?}", samples.requests);
+        assert_eq!(asked.lock().unwrap().len(), 1);
     }
 
     #[test]
