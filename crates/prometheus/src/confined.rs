@@ -7,6 +7,8 @@ use promql_parser::label::MatchOp;
 use promql_parser::parser::{Expr, VectorSelector, parse};
 use thiserror::Error;
 
+use crate::syntax;
+
 /// Why a query may not be asked of a source that is confined.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfinementError {
@@ -52,6 +54,9 @@ pub fn confine(promql: &str, label: &str, namespace: &str) -> Result<(), Confine
         if other != '\\' || !only_dots_are_escaped(promql) {
             return Err(ConfinementError::NotPlain(other));
         }
+    }
+    if syntax::too_deep(promql).is_some() {
+        return Err(ConfinementError::Syntax);
     }
     let expression = parse(promql).map_err(|_| ConfinementError::Syntax)?;
     Confinement { label, namespace }.holds(&expression)

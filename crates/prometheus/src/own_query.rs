@@ -125,10 +125,11 @@ pub fn validate_in_window(text: &str, window: &str, gives: Windowed) -> Result<(
 fn parses(text: &str, window: Option<&str>) -> Result<ValueType, QueryTextError> {
     let sample = Values { namespace: "sample", target: "sample", pods: "(sample-7d9f)-[a-z0-9]{5}" };
     let rendered = substitute(text, &sample, window)?;
-    let parsed = parse(&rendered.text).map_err(|message| {
-        let (at, problem) = syntax::explain(&rendered.text, &message);
-        QueryTextError::Syntax { position: position(text, rendered.original(at)), problem }
-    })?;
+    let told = |(at, problem)| QueryTextError::Syntax { position: position(text, rendered.original(at)), problem };
+    if let Some(deep) = syntax::too_deep(&rendered.text) {
+        return Err(told(deep));
+    }
+    let parsed = parse(&rendered.text).map_err(|message| told(syntax::explain(&rendered.text, &message)))?;
     match parsed.value_type() {
         number @ (ValueType::Vector | ValueType::Scalar) => Ok(number),
         ValueType::Matrix => Err(QueryTextError::Returns("range vector")),
@@ -233,6 +234,21 @@ mod tests {
     fn series(values: &[f64]) -> Series {
         let points = (0i64..).zip(values).map(|(at, value)| (Timestamp::from_second(at).unwrap(), *value)).collect();
         Series { labels: BTreeMap::new(), points, histograms: Vec::new() }
+    }
+
+    #[test]
+    fn a_query_that_would_exhaust_the_stack_is_refused_before_it_is_parsed() {
+        let deep = [
+            "-".repeat(4000) + "up",
+            "(".repeat(2000) + "up" + &")".repeat(2000),
+            "1".to_owned() + &"+up".repeat(1300),
+        ];
+        for text in deep {
+            let error = validate(&text).unwrap_err();
+            assert!(error.to_string().ends_with("it has more than 500 operators and brackets"), "{error}");
+            assert_eq!(crate::confine(&text, "namespace", "shop"), Err(crate::ConfinementError::Syntax));
+        }
+        assert_eq!(validate(&("up".to_owned() + &" + up".repeat(400))), Ok(()));
     }
 
     #[test]

@@ -13,6 +13,22 @@ const NO_GRAMMAR: &str = "invalid promql query";
 /// What could follow a beginning that is fine so far. Each starts with a space, so as not to change the last word.
 const ENDINGS: [&str; 9] = ["", " x", " 1", " \"x\"", " =\"x\"", " x=\"x\"", " (x)", " 5m", " [5m]"];
 
+/// The most operators, signs and brackets of a query. Each may put all that follows one level deeper, and queries are
+/// walked over, and dropped, by recursion: thousands of them would be the end of the stack, and of the process.
+const MOST_LEVELS: usize = 500;
+
+/// Where a query gets too deep to be parsed, in bytes, and what is wrong there.
+pub(crate) fn too_deep(text: &str) -> Option<(usize, String)> {
+    let adds_a_level = |token: &&Range<usize>| {
+        let token = text.get((*token).clone()).unwrap_or_default();
+        token.starts_with(|c: char| "+-*/%^<>=!([".contains(c))
+            || ["and", "or", "unless", "atan2"].iter().any(|word| token.eq_ignore_ascii_case(word))
+    };
+    let tokens = Scan::of(text).tokens;
+    let first = tokens.iter().filter(adds_a_level).nth(MOST_LEVELS)?;
+    Some((first.start, format!("it has more than {MOST_LEVELS} operators and brackets")))
+}
+
 /// Where a text that does not parse goes wrong, in bytes, and what is wrong there, in one line.
 pub(crate) fn explain(text: &str, message: &str) -> (usize, String) {
     let scan = Scan::of(text);
