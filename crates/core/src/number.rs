@@ -44,6 +44,22 @@ pub fn of_baseline(text: &str) -> Result<f64, NumberError> {
     value.ok_or_else(|| NumberError::NotAShare(quoted(text)))
 }
 
+/// The longest number that a record holds.
+const LONGEST_RECORD: usize = 32;
+
+/// Writes a number into a record, so that [`recorded`] reads the same one: what was measured has more digits than people
+/// write.
+pub fn record(value: f64) -> String {
+    let text = value.to_string();
+    if text.len() <= LONGEST_RECORD { text } else { format!("{value:e}") }
+}
+
+/// Reads a number of a record.
+pub fn recorded(text: &str) -> Option<f64> {
+    let is_written = text.len() <= LONGEST_RECORD && text.ends_with(|c: char| c.is_ascii_digit());
+    text.parse().ok().filter(|value: &f64| is_written && value.is_finite())
+}
+
 fn plain(text: &str) -> Option<f64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -71,6 +87,20 @@ mod tests {
     fn a_share_cannot_exceed_the_whole_but_a_multiple_of_the_baseline_can() {
         assert_eq!(share("101%"), Err(NumberError::OverTheWhole("101%".to_owned())));
         assert!((of_baseline("150%").unwrap() - 1.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_however_many_digits_that_takes() {
+        for value in [0.05, 0.0, -1.5, 2.0 * 0.1, 0.1 + 0.2, 3.0 / 7.0, 1.0 / 3e9, 1e300, -f64::MIN_POSITIVE, f64::MAX]
+        {
+            let text = record(value);
+            assert!(text.len() <= 32, "{text}");
+            assert_eq!(recorded(&text), Some(value), "{text}");
+        }
+        assert_eq!(record(0.05), "0.05");
+        for text in ["", "inf", "NaN", "5%", "1e999", &"0".repeat(33)] {
+            assert_eq!(recorded(text), None, "{text}");
+        }
     }
 
     #[test]

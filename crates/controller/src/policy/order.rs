@@ -16,6 +16,7 @@ use snapback_core::checks::{CheckResult, Verdict};
 use snapback_core::duration;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::jobs::is_name;
+use snapback_core::number;
 use snapback_core::permission::may_undo_again;
 use snapback_core::policy::{ConfigMode, Quantile, Rule};
 use snapback_core::rollback::{Acting, CONTENDED};
@@ -250,7 +251,7 @@ fn limit(guarded: &Guarded, result: &CheckResult) -> Option<LimitSpec> {
     let check = guarded.policy.checks.iter().find(|check| check.name == result.name)?;
     let limit = result.limit?;
     let over = result.value? > limit;
-    let number = Some(format!("{limit}"));
+    let number = Some(number::record(limit));
     let spec = LimitSpec {
         name: check.name.clone(),
         kind: check.rule.kind().to_owned(),

@@ -97,7 +97,7 @@ async fn by_limits(
 }
 
 fn limit(spec: &LimitSpec) -> Option<Limit> {
-    let read = |text: &Option<String>| text.as_deref().and_then(|text| number::signed(text).ok());
+    let read = |text: &Option<String>| text.as_deref().and_then(number::recorded);
     let (min, max) = (read(&spec.min), read(&spec.max));
     let bound = |value: f64| Bound { value, of: Relative::Absolute };
     let rule = match spec.kind.as_str() {
@@ -115,5 +115,26 @@ fn quantile(name: Option<QuantileName>) -> Quantile {
         Some(QuantileName::P90) => Quantile::P90,
         None | Some(QuantileName::P95) => Quantile::P95,
         Some(QuantileName::P99) => Quantile::P99,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_was_a_multiple_of_a_measured_baseline_is_read_back_as_it_was() {
+        for value in [0.05, 2.0 * (3.0 / 7.0) / 100.0, 1e-9 / 3.0] {
+            let spec = LimitSpec {
+                name: "errors".into(),
+                kind: "errorRate".into(),
+                quantile: None,
+                promql: None,
+                min: None,
+                max: Some(number::record(value)),
+            };
+            let read = limit(&spec).map(|limit| limit.rule);
+            assert_eq!(read, Some(Rule::error_rate(value)), "{:?}", spec.max);
+        }
     }
 }
