@@ -5,14 +5,25 @@ use thiserror::Error;
 
 /// Why a text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("must be a duration such as 30s, 15m or 1h30m (a day is 24h), but is {0:?}")]
-pub struct DurationError(String);
+pub enum DurationError {
+    /// Nothing of the kind.
+    #[error("must be a duration such as 30s, 15m or 1h30m (a day is 24h), but is {0:?}")]
+    NoDuration(String),
+    /// One that could not be written with five digits of hours.
+    #[error("must be at most 99999h, but is {0:?}")]
+    TooLong(String),
+}
 
-/// Reads a GEP-2257 duration: one to four parts of up to five digits, each with one of the units h, m, s, ms.
+/// The shortest that is too long.
+const TOO_LONG: SignedDuration = SignedDuration::from_hours(100_000);
+
+/// Reads a GEP-2257 duration: one to four parts of up to five digits, each with one of the units h, m, s, ms. All of them
+/// together are under 100,000 hours, which is what [`format`] can write as one.
 ///
 /// The arithmetic cannot overflow: four parts of 99,999 hours fit.
 pub fn parse(text: &str) -> Result<SignedDuration, DurationError> {
-    let wrong = || DurationError(text.chars().take(32).collect());
+    let shown = || text.chars().take(32).collect();
+    let wrong = || DurationError::NoDuration(shown());
     let mut rest = text;
     let mut total = SignedDuration::ZERO;
     let mut parts = 0;
@@ -37,6 +48,9 @@ pub fn parse(text: &str) -> Result<SignedDuration, DurationError> {
     }
     if parts == 0 || parts > 4 {
         return Err(wrong());
+    }
+    if total >= TOO_LONG {
+        return Err(DurationError::TooLong(shown()));
     }
     Ok(total)
 }
@@ -71,11 +85,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_too_long_to_be_written_is_refused() {
+        assert_eq!(format(parse("99999h59m59s999ms").unwrap()), "99999h59m59s999ms");
+        for text in ["99999h60m", "99999h3600s", "99999h99999h99999h99999h", "99999h59m59s1000ms"] {
+            assert_eq!(parse(text).unwrap_err().to_string(), format!("must be at most 99999h, but is {text:?}"));
+        }
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_reads_back_the_same(millis in 0i64..360_000_000) {
+        fn what_is_written_reads_back_the_same(millis in 0i64..360_000_000_000) {
             let duration = SignedDuration::from_millis(millis);
             prop_assert_eq!(parse(&format(duration)).unwrap(), duration);
+        }
+
+        #[test]
+        fn whatever_is_read_is_written_so_that_it_is_read_again(text in "([0-9]{1,5}(h|m|s|ms)){1,4}") {
+            if let Ok(duration) = parse(&text) {
+                prop_assert_eq!(parse(&format(duration)), Ok(duration));
+            }
         }
 
         #[test]

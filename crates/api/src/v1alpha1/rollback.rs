@@ -67,7 +67,7 @@ pub struct RollbackSpec {
     pub approval_reason: Option<String>,
     /// Time after which an approval is no longer waited for. Absent: it is waited for without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(min = 2, max = 17), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub approval_timeout: Option<String>,
     /// What becomes of the ConfigMaps that the good revision ran with, and of the Secrets where the administrator allows
     /// that. Absent: Ignore.
@@ -93,7 +93,7 @@ pub struct RollbackSpec {
     pub first_bad_at: Option<Time>,
     /// Time for the good revision's pods to be back before a person is called. Absent: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(min = 2, max = 17), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub deadline: Option<String>,
     /// Jobs around the undo. Absent, by hand: the one that the release names to take its change of data back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,10 +211,10 @@ pub enum ApprovalDecision {
 #[serde(rename_all = "camelCase")]
 pub struct RollbackVerify {
     /// Time that the breached checks must be back inside their limits.
-    #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(min = 2, max = 17), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub duration: String,
     /// Time between two looks.
-    #[schemars(length(min = 2, max = 16), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(min = 2, max = 17), extend("pattern" = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub interval: String,
     /// Requests that a window must hold.
     #[schemars(range(min = 1, max = 1_000_000))]
