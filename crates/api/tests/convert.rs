@@ -336,3 +336,44 @@ fn what_cannot_be_meant_is_refused_with_its_field() {
         assert!(said.starts_with(words), "{more}: {said:?} does not begin with {words:?}");
     }
 }
+
+#[test]
+fn what_the_schemas_rules_refuse_is_refused_without_them_too() {
+    let burn = |windows: Value| {
+        let slo = json!({"objective": "99%", "errorRatio": "a{{ window }}", "windows": windows});
+        json!({"checks": [{"name": "slo", "burnRate": slo}]})
+    };
+    let window = |schedule: &str| json!({"windows": [{"kind": "Deny", "schedule": schedule, "duration": "8h"}]});
+    for (change, words) in [
+        (
+            json!({"checks": [{"name": "a", "errorRate": {"max": "5%", "floor": "1%"}}]}),
+            "spec.checks[0].errorRate must set floor only with maxRatio",
+        ),
+        (burn(json!([])), "spec.checks[0].burnRate.windows must hold a pair of windows"),
+        (
+            burn(json!([{"short": "1m1ms", "long": "1h", "factor": "2"}])),
+            "spec.checks[0].burnRate.windows[0].short must be in hours, minutes and seconds",
+        ),
+        (window("0\t9 * * 1-5"), "spec.windows[0].schedule must be a cron schedule"),
+        (window("0 9 ? * 1-5"), "spec.windows[0].schedule must be a cron schedule"),
+    ] {
+        let told = convert::policy(&spec(&change)).unwrap_err().to_string();
+        assert!(told.starts_with(words), "{told}");
+    }
+}
+
+#[test]
+fn a_selector_that_would_choose_everything_is_refused() {
+    for (selector, words) in [
+        (json!({}), "spec.selector must name at least one label"),
+        (json!({"matchExpressions": [{"key": "a", "operator": "In"}]}), "spec.selector.matchExpressions[0] must have"),
+        (
+            json!({"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}),
+            "spec.selector.matchExpressions[0] must have",
+        ),
+    ] {
+        let spec: RollbackPolicySpec = serde_json::from_value(json!({"selector": selector})).unwrap();
+        let told = convert::policy(&spec).unwrap_err().to_string();
+        assert!(told.starts_with(words), "{told}");
+    }
+}

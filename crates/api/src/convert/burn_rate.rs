@@ -46,6 +46,9 @@ pub(super) fn burn_rate(path: &str, spec: &BurnRateSpec, soak: SignedDuration) -
         _ => return Err(invalid("", "must set either errors and total, or errorRatio".into())),
     };
     let windows = match &spec.windows {
+        Some(windows) if windows.is_empty() => {
+            return Err(invalid(".windows", "must hold a pair of windows, or be left out for the default".into()));
+        }
         Some(windows) => {
             windows.iter().enumerate().map(|(index, one)| pair(&path, index, one)).collect::<Result<_, _>>()?
         }
@@ -92,6 +95,10 @@ fn pair(path: &str, index: usize, spec: &BurnWindowsSpec) -> Result<BurnWindows,
 
 fn window(path: &str, text: &str) -> Result<BurnWindow, InvalidSpec> {
     let length = duration(path, text)?;
+    // PromQL has them, but nobody records rates by them.
+    if text.contains("ms") {
+        return Err(InvalidSpec::new(path, "must be in hours, minutes and seconds"));
+    }
     if !length.is_positive() {
         return Err(InvalidSpec::new(path, "must not be zero"));
     }

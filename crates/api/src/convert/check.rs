@@ -69,6 +69,9 @@ fn error_rate(path: &str, spec: &ErrorRateSpec) -> Result<Rule, InvalidSpec> {
     if max.is_none() && max_ratio.is_none() {
         return Err(InvalidSpec::new(format!("{path}.errorRate"), "must set max, maxRatio or both"));
     }
+    if spec.floor.is_some() && max_ratio.is_none() {
+        return Err(InvalidSpec::new(format!("{path}.errorRate"), "must set floor only with maxRatio"));
+    }
     let floor = spec.floor.as_deref().map(|text| share(path, "errorRate.floor", text)).transpose()?.unwrap_or(FLOOR);
     Ok(Rule::ErrorRate { max, max_ratio, floor: if max_ratio.is_some() { floor } else { 0.0 } })
 }

@@ -7,7 +7,7 @@ use snapback_core::policy::{
     Analysis, Check, ConfigMode, Mode, OnInconclusive, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak,
 };
 
-use super::{InvalidSpec, check, duration, probes, windows};
+use super::{InvalidSpec, check, duration, probes, selector, windows};
 use crate::v1alpha1::{
     AnalysisSpec, ConfigModeName, ControlRef, MethodName, ModeName, OnInconclusiveName, OnNoDataName, PresetName,
     RollbackPolicySpec, SoakSpec, SpeedName, TargetKind,
@@ -37,6 +37,9 @@ const DEFAULT_VERIFY: SignedDuration = SignedDuration::from_mins(2);
 pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
     if spec.target_ref.is_some() == spec.selector.is_some() {
         return Err(InvalidSpec::new("spec", "must set exactly one of targetRef and selector"));
+    }
+    if let Some(chosen) = &spec.selector {
+        selector::is_meant(chosen)?;
     }
     let minimum_requests = match spec.minimum_requests.map(u64::try_from) {
         None => DEFAULT_MINIMUM_REQUESTS,

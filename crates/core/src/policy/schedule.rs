@@ -61,6 +61,9 @@ impl Schedule {
         if text.contains('@') {
             return Err(wrong("write the fields out instead of a name"));
         }
+        if let Some(other) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !" *,/#+-".contains(*c)) {
+            return Err(wrong(&format!("{other:?} means nothing here")));
+        }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(text).map_err(|error| wrong(&problem(error)))?;
         let schedule = Self { cron, text: text.to_owned(), zone };
