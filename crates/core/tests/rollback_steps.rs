@@ -95,6 +95,13 @@ fn another_change_of_the_workload_only_delays_the_undo() {
 }
 
 #[test]
+fn whatever_generation_a_record_notes_the_step_is_taken() {
+    let asked = look(&Progress::default(), &complete_v2(), 1);
+    let noted = Progress { generation_at_request: Some(i64::MAX), ..asked.progress };
+    assert_eq!(look(&noted, &complete_v2(), 2).act, Act::Undo);
+}
+
+#[test]
 fn died_between_the_note_and_the_undo_it_is_sent_again() {
     let asked = look(&Progress::default(), &complete_v2(), 1);
     let again = look(&asked.progress, &complete_v2(), 9);

@@ -207,10 +207,10 @@ fn essence(content_type: &str) -> String {
     }
 }
 
-/// One line of at most [`QUOTE`] characters, without URLs.
+/// One line of at most [`QUOTE`] characters, without URLs, and without what a terminal would obey.
 fn quote(text: &str) -> String {
-    let words: Vec<&str> =
-        text.split_whitespace().map(|word| if word.contains("://") { "(URL)" } else { word }).collect();
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.map(|word| if word.contains("://") { "(URL)" } else { word }).collect();
     let line = words.join(" ");
     match line.char_indices().nth(QUOTE) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
@@ -307,6 +307,11 @@ mod tests {
         assert_eq!(
             error(400, "bad_data", "1:3: parse error: unexpected end"),
             Missing::BadQuery("1:3: parse error: unexpected end".to_owned())
+        );
+        assert_eq!(
+            error(400, "bad_data", "\\u001b[31mred\\nand blue\\u0000"),
+            Missing::BadQuery("[31mred and blue".to_owned()),
+            "nothing that a terminal obeys"
         );
         assert!(matches!(error(422, "422", "unknown func"), Missing::BadQuery(_)));
         for (status, kind) in [

@@ -222,7 +222,12 @@ fn undo(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> S
         }
         // Fewer than two changes of the spec are no undo that was put back. Two may be others: then a new record loses a
         // second, where a second undo by this one would be nobody's decision.
-        (Some(_), _) if next.progress.generation_at_request.is_some_and(|noted| workload.generation > noted + 1) => {
+        (Some(_), _)
+            if next
+                .progress
+                .generation_at_request
+                .is_some_and(|noted| workload.generation > noted.saturating_add(1)) =>
+        {
             let message = format!(
                 "the workload was changed more than once since the undo was sent: it may have been accepted, and {} put \
                  back by somebody",
