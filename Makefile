@@ -5,7 +5,7 @@ TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
 RECORD = $(CARGO) run --locked -p snapback-tests --example record --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites test-gitops e2e cluster faults model soak-sim bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites test-gitops e2e cluster faults model soak-sim fuzz fuzz-keep mutants bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,16 @@ faults: ## Every kind of fault at every request of a rollback, and every pair of
 
 soak-sim: ## 100,000 stories by chance: releases, faults, deaths (about 1 h; STORIES=N, SEED=N)
 	STORIES=$(or $(STORIES),100000) $(CARGO) test --profile image --locked -p snapback-controller --test simulation
+
+fuzz: ## Fuzz what is read from outside (five targets, 1 h each; SECONDS=N, ONLY=TARGET; needs g++)
+	sh tests/fuzz/fuzz.sh run $(or $(SECONDS),3600) $(ONLY)
+
+fuzz-keep: ## Keep what `make fuzz` found that reaches more code, in tests/fuzz/corpus (ONLY=TARGET)
+	sh tests/fuzz/fuzz.sh keep $(ONLY)
+
+mutants: ## Change the core in each way that a test should notice (hours; SHARD=k/n takes every nth change)
+	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
+	$(CARGO) mutants -p snapback-core --profile mutants --sharding round-robin $(if $(SHARD),--shard $(SHARD))
 
 bench-undo: ## Time undos on real pods against kubectl rollout undo (about 15 min)
 	@$(CARGO) build --locked -p snapback-tests --bin testbed

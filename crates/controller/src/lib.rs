@@ -18,7 +18,7 @@ pub mod rights;
 pub mod rollback;
 pub mod run;
 pub mod sampler;
-mod status;
+pub mod status;
 pub mod telemetry;
 mod unreadable;
 pub mod watched;

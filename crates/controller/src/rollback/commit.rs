@@ -31,7 +31,7 @@ pub(super) async fn status(
     checks: &[CheckResult],
 ) -> Result<Rollback, Error> {
     let known = rollback.status.clone().unwrap_or_default();
-    let next = next(ctx, rollback, &known, step, checks);
+    let next = next_status(rollback, &known, step, checks, ctx.now());
     write(ctx, rollback, next).await
 }
 
@@ -71,15 +71,15 @@ async fn replace(ctx: &Context, rollback: &Rollback, status: RollbackStatus) -> 
     crate::timed("the Rollback's status", rollbacks.replace_status(&rollback.name_any(), &params, &object)).await
 }
 
-fn next(
-    ctx: &Context,
+/// What is written after a step: all that the next one is to know, and what people see.
+pub fn next_status(
     rollback: &Rollback,
     known: &RollbackStatus,
     step: &Step,
     checks: &[CheckResult],
+    now: Timestamp,
 ) -> RollbackStatus {
     let generation = rollback.metadata.generation;
-    let now = ctx.now();
     let phase = step.progress.phase.unwrap_or(Phase::Running);
     let mut conditions = known.conditions.clone();
     let mut say = |type_: &str, status: Option<bool>| {

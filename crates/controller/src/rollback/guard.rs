@@ -20,7 +20,10 @@ use super::read;
 use crate::status::revision_ref;
 
 /// The order, and what has happened so far.
-pub(super) fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
+///
+/// # Errors
+/// What the record says that cannot be meant.
+pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
     let spec = &rollback.spec;
     let verify = rollback.verify();
     let ordered = rollback.ordered().ok_or("spec must have target.uid, from and to")?;

@@ -25,6 +25,8 @@ pub mod probe;
 mod resolve;
 mod retell;
 
+pub use commit::next_status;
+pub use guard::guard;
 pub(crate) use guard::phase;
 
 use std::sync::Arc;

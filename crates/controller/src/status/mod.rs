@@ -6,7 +6,7 @@ mod target;
 
 pub(crate) use check::{check_status, evidence};
 pub(crate) use revision::{revision_ref, revision_status};
-pub(crate) use target::{target_from_status, target_status};
+pub use target::{target_from_status, target_status};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

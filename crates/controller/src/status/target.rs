@@ -13,7 +13,7 @@ use snapback_core::workload::Kind;
 use super::{revision_ref, revision_status, stored};
 
 /// As stored.
-pub(crate) fn target_status(
+pub fn target_status(
     (kind, name): (Kind, &str),
     target: &Target,
     policy: &Policy,
@@ -59,7 +59,7 @@ pub(crate) fn target_status(
 }
 
 /// As read back.
-pub(crate) fn target_from_status(status: &TargetStatus) -> Target {
+pub fn target_from_status(status: &TargetStatus) -> Target {
     Target {
         uid: WorkloadUid::new(status.uid.clone()),
         phase: phase(status.phase),
