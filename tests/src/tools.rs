@@ -74,7 +74,7 @@ const TOOLS: [Tool; 13] = [
         module: "flux",
         package: "github.com/fluxcd/kustomize-controller",
         tags: "",
-        seconds: 240,
+        seconds: 160,
     },
     // One program for all parts of Argo CD: which one it is, ARGOCD_BINARY_NAME says.
     Tool {
@@ -83,7 +83,7 @@ const TOOLS: [Tool; 13] = [
         module: "argocd",
         package: "github.com/argoproj/argo-cd/v3/cmd",
         tags: "",
-        seconds: 400,
+        seconds: 240,
     },
 ];
 

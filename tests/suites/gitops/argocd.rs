@@ -233,14 +233,28 @@ impl<'a> Application<'a> {
 
     /// Lets the controller look at the newest commit now, and waits until it has.
     pub(crate) fn refresh(&self) -> Result<()> {
-        const REFRESH: &str = "argocd.argoproj.io/refresh";
-        self.patch(&json!({"metadata": {"annotations": {REFRESH: "normal"}}}))?;
-        until("the refresh", || Ok(self.get()?["metadata"]["annotations"][REFRESH].is_null())).map(drop)
+        self.refresh_with(json!({}))
     }
 
-    /// Switches selfHeal, as Snapback.
-    pub(crate) fn self_heal(&self, on: bool) -> Result<()> {
-        self.patch(&json!({"spec": {"syncPolicy": {"automated": {"selfHeal": on}}}}))
+    /// Switches selfHeal off, and waits until the controller knows. It goes by a copy of the Application that may be
+    /// behind: an undo right after the switch was reverted on a busy machine. The request for a refresh, in the same patch,
+    /// is gone when it has worked with a copy that has the switch as well.
+    pub(crate) fn hold(&self) -> Result<()> {
+        self.refresh_with(json!({"spec": {"syncPolicy": {"automated": {"selfHeal": false}}}}))?;
+        let is_free = |application: &Value| application["operation"].is_null() && !is_busy(&application["status"]);
+        until("no sync to be under way", || Ok(is_free(&self.get()?))).map(drop)
+    }
+
+    /// Switches selfHeal on.
+    pub(crate) fn let_go(&self) -> Result<()> {
+        self.patch(&json!({"spec": {"syncPolicy": {"automated": {"selfHeal": true}}}}))
+    }
+
+    fn refresh_with(&self, mut patch: Value) -> Result<()> {
+        const REFRESH: &str = "argocd.argoproj.io/refresh";
+        patch["metadata"] = json!({"annotations": {REFRESH: "normal"}});
+        self.patch(&patch)?;
+        until("the refresh", || Ok(self.get()?["metadata"]["annotations"][REFRESH].is_null())).map(drop)
     }
 
     /// Merges this into the Application, as Snapback.
@@ -304,5 +318,5 @@ impl<'a> Application<'a> {
 }
 
 fn is_busy(status: &Value) -> bool {
-    !status["operationState"].is_null() && status["operationState"]["phase"] == "Running"
+    status["operationState"]["phase"] == "Running"
 }

@@ -102,7 +102,9 @@ impl Bed {
             let file = file.to_string_lossy();
             // Server-side: one of them is too long for the annotation of a client-side apply.
             self.tools.kubectl(&["apply", "--server-side", "-f", &file])?;
-            self.tools.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &file])?;
+            // Which fails while there are no conditions at all.
+            let wait = ["wait", "--for=condition=Established", "--timeout=30s", "-f", &file];
+            until("a kind to be served", || Ok(self.tools.kubectl(&wait).is_ok()))?;
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use snapback_tests::suite::{self, Bed as _};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 18] = [
+const TESTS: [Test; 21] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -37,11 +37,20 @@ const TESTS: [Test; 18] = [
     ("argocd_syncs_a_fix_under_the_hold_server_side", |bed| {
         argocd_facts::a_fix_is_synced_under_the_hold(bed, Applies::ServerSide)
     }),
-    ("argocd_is_synced_without_a_sync_after_a_revert_in_git", argocd_facts::a_revert_is_synced_without_a_sync),
+    ("argocd_is_synced_by_a_revert_in_git", |bed| argocd_facts::a_revert_is_synced(bed, Applies::ClientSide, true)),
+    ("argocd_is_synced_by_a_revert_in_git_server_side", |bed| {
+        argocd_facts::a_revert_is_synced(bed, Applies::ServerSide, true)
+    }),
+    ("argocd_is_synced_by_a_revert_in_git_without_a_hand_back", |bed| {
+        argocd_facts::a_revert_is_synced(bed, Applies::ClientSide, false)
+    }),
+    ("argocd_is_synced_by_a_revert_in_git_without_a_hand_back_server_side", |bed| {
+        argocd_facts::a_revert_is_synced(bed, Applies::ServerSide, false)
+    }),
     ("argocd_breaks_the_hold_for_another_commit", argocd_facts::another_commit_breaks_the_hold),
     ("argocd_keeps_the_hold_for_a_commit_outside_of_its_paths", argocd_facts::another_commit_and_the_paths),
     ("argocd_puts_v2_back_when_the_hold_is_off_too_early", argocd_facts::taken_off_too_early),
-    ("an_application_set_puts_self_heal_back_unless_told_not_to", argocd_facts::an_application_set),
+    ("argocd_undoes_the_hold_in_an_application_set_unless_told_not_to", argocd_facts::an_application_set),
 ];
 
 fn main() -> ExitCode {
