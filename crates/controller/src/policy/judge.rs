@@ -12,7 +12,7 @@ use snapback_core::watch::{self, Arrival, Decision, Order, RevisionRef, Target};
 
 use super::checklist::{self, RETRY, Ready};
 use super::guard::Guarded;
-use super::measure::{looks_bad, measure};
+use super::measure::{looks_bad, measure, rest};
 use super::order::{self, Ordered};
 use super::{configuration, freeze, quarantine, ready};
 use crate::context::Context;
@@ -100,6 +100,7 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
     if let Some(order) = &order {
         notices = place(&look, order, &mut state, notices, &asked, now).await?;
     }
+    rest(&look, &state);
     let next_look = when_next(&look, &state, rollout.map(|rollout| rollout.started), next_look, &told, now);
     let checks = match (checks.as_slice(), known) {
         ([], known) => known.map(|known| known.checks.clone()).unwrap_or_default(),

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use snapback_api::v1alpha1::RollbackPolicy;
 use snapback_core::checks::{CheckResult, Control, Measured, Verdict, Why, evaluate_beside};
 use snapback_core::policy::{Policy, Rule, Severity};
-use snapback_core::watch::{RevisionRef, Target};
+use snapback_core::watch::{RevisionRef, Rollout, Target};
 use snapback_core::workload::{Kind, Workload};
 use snapback_prometheus::{ordinals_pattern, pods_pattern};
 
@@ -25,16 +25,7 @@ pub(super) async fn measure(
     now: Timestamp,
 ) -> (Vec<CheckResult>, BTreeMap<String, String>) {
     let Look { shared, policy, guarded, name, live, .. } = *look;
-    // What came back is not measured: it is undone.
-    let judged = state
-        .rollout
-        .as_ref()
-        .filter(|rollout| state.rollback.is_none() && !guarded.policy.suspend && rollout.returned.is_none());
-    let Some(rollout) = judged else {
-        shared.pod_watches.stop(&look.namespace(), &policy.name_any(), name);
-        shared.sampler.forget(&policy.uid().unwrap_or_default(), state.uid.as_str(), &[]);
-        return (Vec::new(), BTreeMap::new());
-    };
+    let Some(rollout) = judged(look, state) else { return (Vec::new(), BTreeMap::new()) };
     shared.pod_watches.start(&look.namespace(), &policy.name_any(), name, &live.selector);
     let wanted = wanted(policy, guarded, name, state, live, rollout.started);
     let beside = controls::wanted(&guarded.policy, &live.workload, &wanted);
@@ -51,6 +42,21 @@ pub(super) async fn measure(
         samples.asked.extend(parts.map(|parts| (check.name.clone(), parts)));
     }
     (results, samples.asked)
+}
+
+/// The rollout that is measured. What came back is not: it is undone.
+fn judged<'a>(look: &Look<'_>, state: &'a Target) -> Option<&'a Rollout> {
+    let is_on = state.rollback.is_none() && !look.guarded.policy.suspend;
+    state.rollout.as_ref().filter(|rollout| is_on && rollout.returned.is_none())
+}
+
+/// Ends the watch of the pods and forgets the samples, unless the target is still judged: the next look may be long after.
+pub(super) fn rest(look: &Look<'_>, state: &Target) {
+    if judged(look, state).is_none() {
+        let Look { shared, policy, .. } = *look;
+        shared.pod_watches.stop(&look.namespace(), &policy.name_any(), look.name);
+        shared.sampler.forget(&policy.uid().unwrap_or_default(), state.uid.as_str(), &[]);
+    }
 }
 
 /// All queries of a check that has several, by the rest of their keys.

@@ -74,3 +74,19 @@ async fn the_pods_of_a_deleted_workload() {
     world.api.delete("apps/v1", "deployments", NAMESPACE, "checkout");
     is_watched_no_more(&world).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_target_whose_soak_is_over() {
+    let world = soaking().await;
+    world.at_rest("v2 known good").await;
+    is_watched_no_more(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_target_that_was_undone() {
+    let world = World::adopted().await;
+    world.deploy("v2", false);
+    world.until("a Rollback", |world| !world.rollbacks().is_empty()).await;
+    world.at_rest("the rollback").await;
+    is_watched_no_more(&world).await;
+}
