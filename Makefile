@@ -5,7 +5,7 @@ TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
 RECORD = $(CARGO) run --locked -p snapback-tests --example record --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites test-gitops e2e cluster faults model soak-sim fuzz fuzz-keep mutants bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites test-gitops e2e cluster faults model soak soak-sim fuzz fuzz-keep mutants bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ unit: ## Unit, property and golden tests; needs nothing but Rust
 	$(CARGO) test --locked --workspace --exclude snapback-tests
 
 suites: ## Schemas, admission and manifests on a real API server; metrics, lint and a backtest with a real Prometheus
-	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test kills --test hardship --test sources --test lint --test backtest
+	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test kills --test hardship --test soak --test sources --test lint --test backtest
 
 test-gitops: ## The real Flux and Argo CD on a real API server (builds them once, about 10 min)
 	$(CARGO) test --locked -p snapback-tests --test gitops -- $(ONLY)
@@ -37,6 +37,9 @@ cluster: ## Keep a cluster running for hands-on work; prints its KUBECONFIG
 
 faults: ## Every kind of fault at every request of a rollback, and every pair of crashes (docs/faults.md; ONLY=TEXT)
 	$(CARGO) test --profile image --locked -p snapback-controller --test faults -- $(ONLY)
+
+soak: ## A month of the operator in 15 min on a real control plane: does anything grow? (MINUTES=N DAYS=N SEED=N LANES=N)
+	MINUTES=$(or $(MINUTES),15) DAYS=$(or $(DAYS),30) SHIPPED=1 $(CARGO) test --locked -p snapback-tests --test soak
 
 soak-sim: ## 100,000 stories by chance: releases, faults, deaths (about 1 h; STORIES=N, SEED=N)
 	STORIES=$(or $(STORIES),100000) $(CARGO) test --profile image --locked -p snapback-controller --test simulation

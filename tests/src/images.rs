@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::run_dir::RunDir;
 use crate::{say, tools};
 
 /// The operator's image.
@@ -22,21 +23,27 @@ pub const TAG: &str = "testbed";
 
 /// Builds the operator and the sample service as static binaries, and packs each into an image file.
 pub fn build(folder: &Path) -> Result<Vec<PathBuf>> {
+    let output = compile(folder, &["snapback", "snapback-sample"])?;
+    let operator = pack(folder, &[&format!("{OPERATOR}:{TAG}")], &output.join("snapback"), "snapback")?;
+    let sample = format!("{SAMPLE}:{TAG}");
+    let names = [&[sample.as_str()], DEMO.as_slice()].concat();
+    let sample = pack(folder, &names, &output.join("snapback-sample"), "snapback-sample")?;
+    Ok(vec![operator, sample])
+}
+
+/// Builds the operator as it is in its image; gives the program.
+pub fn operator() -> Result<PathBuf> {
+    let folder = RunDir::create()?;
+    Ok(compile(folder.path(), &["snapback"])?.join("snapback"))
+}
+
+/// Builds static binaries; gives their folder.
+fn compile(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let repository = tools::repository();
     let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "build",
-            "--locked",
-            "--profile",
-            "image",
-            "--target",
-            &target,
-            "-p",
-            "snapback",
-            "-p",
-            "snapback-sample",
-        ])
+        .args(["build", "--locked", "--profile", "image", "--target", &target])
+        .args(packages.iter().flat_map(|package| ["-p", package]))
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .current_dir(&repository)
@@ -64,12 +71,7 @@ pub fn build(folder: &Path) -> Result<Vec<PathBuf>> {
     if !status.success() {
         bail!("building the images failed:\n{}", tools::tail(&folder.join("cargo.log"), 30));
     }
-    let output = target_directory(&repository)?.join(&target).join("image");
-    let operator = pack(folder, &[&format!("{OPERATOR}:{TAG}")], &output.join("snapback"), "snapback")?;
-    let sample = format!("{SAMPLE}:{TAG}");
-    let names = [&[sample.as_str()], DEMO.as_slice()].concat();
-    let sample = pack(folder, &names, &output.join("snapback-sample"), "snapback-sample")?;
-    Ok(vec![operator, sample])
+    Ok(target_directory(&repository)?.join(&target).join("image"))
 }
 
 fn target_directory(repository: &Path) -> Result<PathBuf> {

@@ -14,6 +14,7 @@ pub mod reference;
 pub mod releases;
 pub mod run_dir;
 pub mod sample;
+pub mod slope;
 pub mod suite;
 pub mod tools;
 

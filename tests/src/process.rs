@@ -41,6 +41,11 @@ impl Process {
         Ok(())
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its log.
     pub fn log(&self) -> &Path {
         &self.log

@@ -88,6 +88,7 @@ const FIRST: &str = "kube-apiserver";
 impl ControlPlane {
     pub(super) async fn start(run: &RunDir, address: &str, services: &str) -> Result<Self> {
         let folder = run.path();
+        let is_simulated = address == "127.0.0.1";
         let ports = free_ports(address)?;
         let etcd_url = format!("http://127.0.0.1:{}", ports[0]);
         let peers = format!("http://127.0.0.1:{}", ports[1]);
@@ -130,7 +131,9 @@ impl ControlPlane {
                 .args(["--use-service-account-credentials=true", "--leader-elect=false", "--profiling=false"])
                 .arg(format!("--service-account-private-key-file={}", key.display()))
                 .arg(format!("--root-ca-file={}", folder.join("certificates/apiserver.crt").display()))
-                .args(["--secure-port=0", "--concurrent-deployment-syncs=10"]),
+                .args(["--secure-port=0", "--concurrent-deployment-syncs=10"])
+                // Simulated pods come and go by the hundred; the default is for clusters with other users.
+                .args(is_simulated.then_some(["--kube-api-qps=200", "--kube-api-burst=400"]).into_iter().flatten()),
         )?;
         Ok(Self {
             _manager: manager,
