@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use snapback_core::rollback::Phase;
 
 use crate::rights::Right;
 
@@ -37,6 +38,9 @@ pub(super) struct Ended {
     /// The final phase.
     pub outcome: &'static str,
 }
+
+/// How a rollback may end.
+const ENDS: [Phase; 5] = [Phase::Succeeded, Phase::Failed, Phase::Superseded, Phase::Escalated, Phase::Rejected];
 
 /// The operator's metrics. Labels are few and fixed: no object names.
 pub struct Metrics {
@@ -74,6 +78,10 @@ impl Default for Metrics {
         let refused = "Requests that the API server refused since the operator's role does not hold the right";
         registry.register("rights_refused", refused, metrics.refused.clone());
         registry.register("rollbacks", "Rollbacks that ended, by outcome", metrics.rollbacks.clone());
+        // From the start, at zero: the first end of a kind is no increase of a series that was not there before.
+        for end in ENDS {
+            drop(metrics.rollbacks.get_or_create(&Ended { outcome: end.as_str() }));
+        }
         registry.register("rollbacks_decided", "Rollbacks that were decided", metrics.decided.clone());
         let returned = "Quarantined revisions that came back and were undone again: oscillation";
         registry.register("returns", returned, metrics.returned.clone());
@@ -147,4 +155,19 @@ impl Metrics {
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).max(SignedDuration::ZERO).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_of_a_rollback_is_counted_from_zero() {
+        let all = [Phase::AwaitingApproval, Phase::Running, Phase::Verifying].into_iter().chain(ENDS);
+        let text = Metrics::default().encode().unwrap();
+        for phase in all {
+            let at_zero = text.contains(&format!("snapback_rollbacks_total{{outcome=\"{}\"}} 0\n", phase.as_str()));
+            assert_eq!(at_zero, phase.is_terminal(), "{phase:?}:\n{text}");
+        }
+    }
 }
