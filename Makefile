@@ -5,7 +5,7 @@ TESTBED = $(CARGO) run --quiet --locked -p snapback-tests --bin testbed --
 RECORD = $(CARGO) run --locked -p snapback-tests --example record --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit suites test-gitops e2e cluster faults model soak soak-sim fuzz fuzz-keep mutants bench-undo bench-detect record-rollouts record-lag tools crds manifests fmt lint deny gc
+.PHONY: help demo test unit suites test-gitops e2e cluster faults model soak soak-sim fuzz fuzz-keep mutants bench-undo bench-detect record-rollouts record-lag tools image sbom reproducible crds manifests fmt lint deny gc
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,12 +74,23 @@ model: ## Go through all states of a model of the undo, and hunt seeded bugs in 
 tools: ## Find or build the programs of the test bed
 	@$(TESTBED) tools
 
+image: ## Build the operator's image as a file, and say its digests (about 6 min the first time; IMAGE=NAME:TAG)
+	@$(TESTBED) image $(if $(IMAGE),--name $(IMAGE))
+
+sbom: ## Write what is in the image, as CycloneDX
+	@command -v cargo-cyclonedx >/dev/null || $(CARGO) install --locked cargo-cyclonedx@0.5.9
+	@$(TESTBED) sbom
+
+reproducible: ## Build the image twice, in two places, and compare (about 10 min)
+	@command -v cargo-cyclonedx >/dev/null || $(CARGO) install --locked cargo-cyclonedx@0.5.9
+	@$(TESTBED) reproducible
+
 crds: ## Generate crds/, its copy in the chart and docs/api.md from the Rust types
 	$(CARGO) run --locked -q -p snapback-api --example crds -- crds
-	$(CARGO) run --locked -q -p snapback-api --example crds -- charts/snapback/crds
+	$(CARGO) run --locked -q -p snapback-api --example crds -- charts/snapback/files/crds
 	@$(TESTBED) reference
 
-manifests: ## Generate deploy/base from the chart
+manifests: ## Generate from the chart: deploy/base, overlays, its README, what its tests expect
 	@$(TESTBED) manifests
 
 fmt: ## Format

@@ -4,6 +4,7 @@
 //! for runs that were killed, by the next start.
 
 pub mod bench_undo;
+pub mod chart;
 pub mod cluster;
 pub mod command_line;
 pub mod demo;

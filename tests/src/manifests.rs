@@ -1,18 +1,33 @@
-//! `deploy/base`: the chart's objects for those who use kustomize.
+//! What is generated from the chart: `deploy/base` and what its overlays need for those who use kustomize, the chart's
+//! README, and what its unit tests expect.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::chart::{self, cases, readme};
 use crate::sample::Tools;
 use crate::tools;
 
 const HEADER: &str = "# Generated from charts/snapback by `make manifests`; do not edit.\n";
 
-/// The objects of the chart with its own values, without what only Helm has use for.
-pub fn base(helm: &Tools) -> Result<String> {
-    let chart = tools::repository().join("charts/snapback");
-    let rendered = helm.helm(&["template", "snapback", &chart.to_string_lossy(), "--namespace=snapback-system"])?;
+/// Files for kustomize, and how they are rendered.
+pub const FILES: [(&str, &[&str]); 2] = [
+    // The kinds are taken from crds/.
+    ("deploy/base/snapback.yaml", &["--set=crds.install=false"]),
+    (
+        "deploy/overlays/monitoring/monitoring.yaml",
+        &[
+            "--set=monitoring.podMonitor.enabled=true,monitoring.prometheusRule.enabled=true",
+            "--show-only=templates/monitors.yaml",
+            "--show-only=templates/alerts.yaml",
+        ],
+    ),
+];
+
+/// The objects of the chart, without what only Helm has use for.
+pub fn plain(helm: &Tools, more: &[&str]) -> Result<String> {
+    let rendered = chart::render(helm, more)?;
     let is_helms = |line: &&str| {
         let line = line.trim_start();
         line.starts_with("helm.sh/chart:")
@@ -23,9 +38,17 @@ pub fn base(helm: &Tools) -> Result<String> {
     Ok(format!("{HEADER}{}\n", lines.join("\n").trim_start_matches("---\n").trim_end()))
 }
 
-/// Writes the file; gives its path.
-pub fn write() -> Result<PathBuf> {
-    let path = tools::repository().join("deploy/base/snapback.yaml");
-    std::fs::write(&path, base(&Tools::new(Path::new("/dev/null")))?)?;
-    Ok(path)
+/// Writes all; gives what was written.
+pub fn write() -> Result<Vec<PathBuf>> {
+    let helm = Tools::new(Path::new("/dev/null"));
+    let mut written = Vec::new();
+    for (name, more) in FILES {
+        let path = tools::repository().join(name);
+        std::fs::write(&path, plain(&helm, more)?)?;
+        written.push(path);
+    }
+    written.push(readme::write()?);
+    cases::write(&helm)?;
+    written.push(chart::folder().join("tests/rendered"));
+    Ok(written)
 }

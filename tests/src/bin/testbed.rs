@@ -27,8 +27,18 @@ enum Command {
     },
     /// Show a bad release being undone.
     Demo,
-    /// Write `deploy/base` from the chart.
+    /// Write what is generated from the chart: `deploy/`, its README, what its tests expect.
     Manifests,
+    /// Build the operator's image as a file, and say its digests.
+    Image {
+        /// Its name.
+        #[arg(long, default_value = concat!("ghcr.io/snapback-dev/snapback:", env!("CARGO_PKG_VERSION")))]
+        name: String,
+    },
+    /// Write what is in the image, as CycloneDX.
+    Sbom,
+    /// Build the image twice, in two places, and compare.
+    Reproducible,
     /// Write `docs/api.md` from the types.
     Reference,
     /// Measure how long an undo takes.
@@ -72,10 +82,17 @@ fn run() -> Result<ExitCode> {
         }),
         Command::Manifests => {
             tools::ensure(&["helm"])?;
-            let path = manifests::write()?;
-            say(&format!("wrote {}", path.display()));
+            for path in manifests::write()? {
+                say(&format!("wrote {}", path.display()));
+            }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Image { name } => image(&name).map(|()| ExitCode::SUCCESS),
+        Command::Sbom => {
+            say(&format!("wrote {}", images::sbom::write()?.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Reproducible => images::reproducible::run().map(|()| ExitCode::SUCCESS),
         Command::Reference => {
             say(&format!("wrote {}", reference::write()?.display()));
             Ok(ExitCode::SUCCESS)
@@ -91,6 +108,15 @@ fn run() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn image(name: &str) -> Result<()> {
+    let place = images::Place::here()?;
+    let folder = place.images()?;
+    let packed = images::operator(&images::compile(&place, &folder)?, &[name], &folder)?;
+    say(&format!("wrote {} ({name})", packed.path.display()));
+    println!("image ID {}\nfile     {}", packed.id, packed.file);
+    Ok(())
 }
 
 async fn cluster(simulated: bool) -> Result<()> {

@@ -4,8 +4,10 @@
 
 mod access;
 mod admission;
+mod alerts;
 mod bed;
 mod chance;
+mod chart;
 mod confinement;
 mod documents;
 mod freezing;
@@ -21,6 +23,7 @@ mod numbers;
 mod operator;
 mod readiness;
 mod rights;
+mod upgrade;
 mod words;
 mod workloads;
 
@@ -34,7 +37,7 @@ use snapback_tests::suite::{self, Bed as _};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 72] = [
+const TESTS: [Test; 81] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -59,6 +62,15 @@ const TESTS: [Test; 72] = [
     ("the_chart_passes_lint_and_its_objects_are_accepted", manifests::chart),
     ("the_chart_can_be_confined_to_a_namespace", manifests::confined),
     ("the_kustomize_base_is_the_chart", manifests::base),
+    ("each_overlay_is_the_chart_with_the_values_of_its_name", manifests::overlays),
+    ("what_values_change_is_kept_and_the_api_server_takes_it", chart::cases),
+    ("values_that_cannot_be_meant_are_refused_in_words", chart::refused),
+    ("dashboards_are_taken_as_they_are", chart::dashboards),
+    ("what_helm_test_makes_is_accepted", chart::hooks),
+    ("the_kinds_of_the_prometheus_operator_are_checked", chart::monitors_are_checked),
+    ("alerts_ask_for_what_the_operator_tells", alerts::expressions),
+    ("every_alert_is_documented_and_can_be_left_out", alerts::documented),
+    ("a_release_with_its_kinds_in_crds_is_upgraded_and_nothing_is_lost", upgrade::from_crds),
     ("the_published_kinds_are_the_types", manifests::published),
     ("every_yaml_of_the_documentation_works", documents::all),
     ("an_absent_target_is_said_and_found_when_it_comes", operator::absent_target),

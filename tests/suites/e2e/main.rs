@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test suite")]
 
 mod acting;
+mod chart;
 mod data;
 mod faults;
 mod judging;
@@ -147,6 +148,7 @@ fn side_by_side() -> Vec<Test> {
         ("a_change_of_data_is_taken_back_by_a_real_job_before_the_undo", data::taken_back),
         ("when_the_real_job_fails_nothing_is_undone", data::not_taken_back),
         ("an_irreversible_release_is_frozen_while_old_pods_serve", data::frozen),
+        ("helm_test_passes_and_leaves_nothing", chart::helm_test),
     ]
 }
 

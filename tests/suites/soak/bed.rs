@@ -49,7 +49,7 @@ pub(crate) async fn program() -> Result<PathBuf> {
         return Ok(named.into());
     }
     let is_shipped = std::env::var_os("SHIPPED").is_some();
-    let build = if is_shipped { images::operator } else { snapback_tests::command_line::snapback };
+    let build = if is_shipped { images::program } else { snapback_tests::command_line::snapback };
     tokio::task::spawn_blocking(build).await?
 }
 
