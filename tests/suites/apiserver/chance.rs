@@ -157,7 +157,7 @@ impl Writer<'_> {
         match self.bed.wait(api.create(&PostParams::default(), &object)) {
             Ok(_) => self.tally.accepted.fetch_add(1, Ordering::Relaxed),
             Err(error) => {
-                self.is_refusal(error, &object)?;
+                Self::is_refusal(error, &object)?;
                 self.tally.refused.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
@@ -171,7 +171,7 @@ impl Writer<'_> {
                     self.tally.updated.fetch_add(1, Ordering::Relaxed);
                     self.looked_at(&api, &name, false)?;
                 }
-                Err(error) => self.is_refusal(error, &patch)?,
+                Err(error) => Self::is_refusal(error, &patch)?,
             }
         }
         if self.chance.percent(35) {
@@ -184,7 +184,7 @@ impl Writer<'_> {
                     self.tally.statuses.fetch_add(1, Ordering::Relaxed);
                     self.looked_at(&api, &name, true)?;
                 }
-                Err(error) => self.is_refusal(error, &patch)?,
+                Err(error) => Self::is_refusal(error, &patch)?,
             }
         }
         match self.bed.wait(api.delete(&name, &DeleteParams::default())) {
@@ -254,7 +254,7 @@ impl Writer<'_> {
     }
 
     /// The author's fault, never the server's.
-    fn is_refusal(&self, error: kube::Error, what: &impl serde::Serialize) -> Result<()> {
+    fn is_refusal(error: kube::Error, what: &impl serde::Serialize) -> Result<()> {
         match error {
             kube::Error::Api(status) if (400..500).contains(&status.code) => Ok(()),
             error => bail!("{error}: {}", serde_json::to_string(what)?),

@@ -176,7 +176,7 @@ impl Generator<'_> {
     /// A text of this shape.
     fn shaped(&mut self, shape: &Hir) -> String {
         match shape.kind() {
-            HirKind::Empty | HirKind::Look(_) => String::new(),
+            HirKind::Empty | HirKind::Look(_) | HirKind::Class(Class::Bytes(_)) => String::new(),
             HirKind::Literal(literal) => String::from_utf8_lossy(&literal.0).into_owned(),
             HirKind::Class(Class::Unicode(class)) => {
                 let ranges: Vec<_> =
@@ -186,7 +186,6 @@ impl Generator<'_> {
                 let letter = start + u32::try_from(self.chance.below(within)).unwrap_or_default();
                 char::from_u32(letter).map(String::from).unwrap_or_default()
             }
-            HirKind::Class(Class::Bytes(_)) => String::new(),
             HirKind::Repetition(repetition) => {
                 let most = repetition.max.unwrap_or(repetition.min + 6);
                 let room = usize::try_from(most - repetition.min + 1).unwrap_or(1);
@@ -303,10 +302,8 @@ fn mend(made: &mut Value, field: &str, chance: &mut Chance) {
                 map.entry("to").or_insert_with(|| json!({"fingerprint": "bbbb"}));
             }
         }
-        "to" => {
-            if !keep_one(map, &["revision", "fingerprint"], chance) {
-                map.insert("fingerprint".to_owned(), json!("bbbb"));
-            }
+        "to" if !keep_one(map, &["revision", "fingerprint"], chance) => {
+            map.insert("fingerprint".to_owned(), json!("bbbb"));
         }
         _ => {}
     }

@@ -1,6 +1,13 @@
 //! What an API server decides: schemas, admission, manifests, the YAML of the documentation; and what the operator says
 //! of policies that cannot be meant. A real control plane with a simulated node; needs no root.
-#![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test suite")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test suite"
+)]
 
 mod access;
 mod admission;

@@ -12,11 +12,12 @@ use serde_json::json;
 use snapback_tests::cluster::{ApiServer, Cluster, Nodes};
 use snapback_tests::sample::Tools;
 use snapback_tests::tools;
+use tokio::task::JoinHandle;
 
 pub(crate) const OPERATOR: &str = "system:serviceaccount:snapback-system:snapback";
 
 /// Longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Bed {
     cluster: Mutex<Option<Cluster>>,
@@ -88,6 +89,10 @@ impl Bed {
         self.runtime.block_on(future)
     }
 
+    pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.runtime.spawn(work)
+    }
+
     /// The address of etcd, as HTTP.
     pub(crate) fn etcd(&self) -> Result<String> {
         Ok(self.cluster().as_ref().context("the bed is taken down")?.etcd().to_owned())
@@ -138,19 +143,20 @@ impl Bed {
             bail!("an empty rule")
         };
         let what = format!("{resource}.{group}");
-        self.until("the rights in force", || {
+        eventually("the rights in force", || {
             Ok(self.tools.kubectl(&[&probe[..], &[verb, &what]].concat()).is_ok_and(|said| said.trim() == "yes"))
         })
     }
+}
 
-    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so()? {
-            if Instant::now() > deadline {
-                bail!("waited {PATIENCE:?} for {what}");
-            }
-            std::thread::sleep(Duration::from_millis(100));
+/// Waits until it is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so()? {
+        if Instant::now() > deadline {
+            bail!("waited {PATIENCE:?} for {what}");
         }
-        Ok(())
+        std::thread::sleep(Duration::from_millis(100));
     }
+    Ok(())
 }

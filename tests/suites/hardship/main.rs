@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         #[allow(clippy::exit, reason = "everything is taken down")]
         std::process::exit(130);
     });
-    let trial = |name: String, test: Box<dyn FnOnce(&Bed) -> anyhow::Result<()> + Send>| {
+    let trial = |name: String, test: missing::Test| {
         let bed = Arc::clone(&bed);
         Trial::test(name, move || test(&bed).map_err(|error| Failed::from(format!("{error:#}"))))
     };

@@ -9,7 +9,8 @@ use crate::bed::Bed;
 use crate::operator::Operator;
 use crate::story::{ALL, Story, Told};
 
-type Test = Box<dyn FnOnce(&Bed) -> Result<()> + Send>;
+/// A test of its own.
+pub(crate) type Test = Box<dyn FnOnce(&Bed) -> Result<()> + Send>;
 
 /// `list pods`, `update rollbacks/status.snapback.dev`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,9 +32,10 @@ impl Right {
             (_, "statefulsets", _) | (_, "pods", "delete") => Story::Undo("StatefulSet"),
             (_, "daemonsets", _) | (_, "controllerrevisions", "get") => Story::Undo("DaemonSet"),
             (_, "rollbacks", "delete") => Story::OldRecord,
-            (_, "controllerrevisions" | "configmaps" | "secrets", "delete" | "list") => Story::Newer,
-            // What is told a second time.
-            (_, "events", "patch") => Story::Newer,
+            // Copies of what is older; and what is told a second time.
+            (_, "controllerrevisions" | "configmaps" | "secrets", "delete" | "list") | (_, "events", "patch") => {
+                Story::Newer
+            }
             ("batch", ..) => Story::Job,
             ("coordination.k8s.io", ..) => Story::Lease,
             _ => Story::Undo("Deployment"),

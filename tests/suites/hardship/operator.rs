@@ -13,7 +13,7 @@ use snapback_core::rollback::no_address_of_a_pod;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, eventually};
 
 pub(crate) struct Operator<'a> {
     bed: &'a Bed,
@@ -53,10 +53,9 @@ impl<'a> Operator<'a> {
             refuses: no_address_of_a_pod,
         };
         let (stop, stopped) = oneshot::channel();
-        let task = bed
-            .wait(async { tokio::spawn(async move { run(client, options, async move { _ = stopped.await }).await }) });
+        let task = bed.spawn(async move { run(client, options, async move { _ = stopped.await }).await });
         let operator = Self { bed, url: format!("http://127.0.0.1:{port}"), stop: Some(stop), task };
-        bed.until("the operator's port", || Ok(operator.get("healthz").is_ok()))?;
+        eventually("the operator's port", || Ok(operator.get("healthz").is_ok()))?;
         Ok(operator)
     }
 
@@ -90,6 +89,6 @@ impl<'a> Operator<'a> {
     /// Ends it in order.
     pub(crate) fn stop(mut self) -> Result<()> {
         _ = self.stop.take().map(|stop| stop.send(()));
-        self.bed.until("the operator's end", || Ok(self.task.is_finished()))
+        eventually("the operator's end", || Ok(self.task.is_finished()))
     }
 }

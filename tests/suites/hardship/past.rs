@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use snapback_api::v1alpha1::RollbackPhase;
 use snapback_tests::cluster::ApiServer;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, eventually};
 use crate::lag::Lag;
 use crate::operator::Operator;
 use crate::story::{Story, Told};
@@ -75,7 +75,7 @@ fn answers(bed: &Bed) -> Result<()> {
     let told = Told { bed, namespace, story: Story::Undo("Deployment") };
     told.prepare()?;
     let (server, lag) = cut_off(bed, "past-answers")?;
-    bed.until("v1 in its cache", || Ok(shown(bed, &server.client, namespace)? == "shop/checkout:v1"))?;
+    eventually("v1 in its cache", || Ok(shown(bed, &server.client, namespace)? == "shop/checkout:v1"))?;
     lag.hold();
     let patch = json!({"metadata": {"annotations": {"seen": "yes"}}});
     let fresh = deployments(&bed.client, namespace);
@@ -117,7 +117,7 @@ fn answers(bed: &Bed) -> Result<()> {
         ),
     }
     lag.release();
-    bed.until("it is healed", || Ok(bed.wait(stale.get("checkout")).is_ok_and(|got| is_marked(&got))))
+    eventually("it is healed", || Ok(bed.wait(stale.get("checkout")).is_ok_and(|got| is_marked(&got))))
 }
 
 /// Adopted by an operator at a server that shows the present.
@@ -125,13 +125,13 @@ fn adopted<'a>(bed: &'a Bed, told: &Told<'_>, client: Client) -> Result<Operator
     bed.namespace(told.namespace, &bed.rules)?;
     told.prepare()?;
     let operator = Operator::start(bed, client, told.namespace, false)?;
-    bed.until("v1 known good", || Ok(told.known_good()?.0 == 1))?;
+    eventually("v1 known good", || Ok(told.known_good()?.0 == 1))?;
     Ok(operator)
 }
 
 /// v3 is there, was not touched, and is known good in the end.
 fn fixed(bed: &Bed, told: &Told<'_>, records: usize, before: &(String, i64, String)) -> Result<()> {
-    bed.until("v3 known good", || {
+    eventually("v3 known good", || {
         let policy =
             ["-n", told.namespace, "get", "rbp", "checkout", "-o", "jsonpath={.status.targets[0].knownGood.images[0]}"];
         Ok(bed.tools.kubectl(&policy)? == "shop/checkout:v3")
@@ -151,9 +151,9 @@ fn moves(bed: &Bed) -> Result<()> {
     let (server, lag) = cut_off(bed, namespace)?;
     let operator = adopted(bed, &told, bed.as_operator()?)?;
     told.release("v2", true)?;
-    bed.until("v2 in its cache", || Ok(shown(bed, &server.client, namespace)? == "shop/checkout:v2"))?;
+    eventually("v2 in its cache", || Ok(shown(bed, &server.client, namespace)? == "shop/checkout:v2"))?;
     lag.hold();
-    bed.until("the undo", || told.is_undone())?;
+    eventually("the undo", || told.is_undone())?;
     told.release("v3", false)?;
     bed.tools.kubectl(&["-n", namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
     operator.stop()?;
@@ -161,14 +161,17 @@ fn moves(bed: &Bed) -> Result<()> {
     let before = live(bed, namespace)?;
     let operator = Operator::start(bed, bed.as_operator_at(&server.kubeconfig)?, namespace, false)?;
     // All five first lists have been asked for, and one of them has been given up.
-    bed.until("the operator asks the cut off server", || Ok(asked(&server, "RequestReceived", namespace)?.len() >= 5))?;
-    bed.until("a list has ended", || Ok(!asked(&server, "ResponseComplete", namespace)?.is_empty()))?;
+    eventually(
+        "the operator asks the cut off server",
+        || Ok(asked(&server, "RequestReceived", namespace)?.len() >= 5),
+    )?;
+    eventually("a list has ended", || Ok(!asked(&server, "ResponseComplete", namespace)?.is_empty()))?;
     let (is_ready, text) = operator.ready()?;
     println!("moved to the past: {text}; answers: {:?}", asked(&server, "ResponseComplete", namespace)?);
     ensure!(!is_ready, "it took the past for the present: {text}");
     ensure!(live(bed, namespace)? == before && told.rollbacks()?.len() == 1, "something was done in the past");
     lag.release();
-    bed.until("it is ready", || Ok(operator.ready()?.0))?;
+    eventually("it is ready", || Ok(operator.ready()?.0))?;
     fixed(bed, &told, 1, &before)?;
     operator.stop()
 }
@@ -181,7 +184,7 @@ fn falls_behind(bed: &Bed) -> Result<()> {
     let operator = adopted(bed, &told, bed.as_operator_at(&server.kubeconfig)?)?;
     lag.hold();
     told.release("v2", true)?;
-    bed.until("v2 rolls out", || Ok(live(bed, namespace)?.2 == "2"))?;
+    eventually("v2 rolls out", || Ok(live(bed, namespace)?.2 == "2"))?;
     told.release("v3", false)?;
     bed.tools.kubectl(&["-n", namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
     let before = live(bed, namespace)?;
@@ -198,14 +201,14 @@ fn during(bed: &Bed) -> Result<()> {
     let (server, lag) = cut_off(bed, namespace)?;
     let operator = adopted(bed, &told, bed.as_operator_at(&server.kubeconfig)?)?;
     told.release("v2", true)?;
-    bed.until("the decision", || Ok(!told.rollbacks()?.is_empty()))?;
+    eventually("the decision", || Ok(!told.rollbacks()?.is_empty()))?;
     lag.hold();
     told.release("v3", false)?;
     bed.tools.kubectl(&["-n", namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
     let before = live(bed, namespace)?;
     lag.release();
     fixed(bed, &told, 1, &before)?;
-    bed.until("the record's end", || {
+    eventually("the record's end", || {
         let found = told.rollbacks()?;
         let status = found.first().and_then(|one| one.status.clone()).context("no record")?;
         Ok(matches!(status.phase, Some(RollbackPhase::Superseded | RollbackPhase::Succeeded)))

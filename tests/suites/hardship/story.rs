@@ -6,7 +6,7 @@ use kube::api::{DynamicObject, GroupVersionKind, ListParams};
 use serde_json::Value;
 use snapback_api::v1alpha1::{Rollback, RollbackPhase};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, eventually};
 
 /// One of the things that it does, each with what has to be done before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,8 +123,8 @@ spec: {{suspend: true, schedule: \"0 0 1 1 *\", jobTemplate: {{spec: {{template:
         let workload = format!("{}/checkout", self.kind().to_lowercase());
         self.bed.tools.kubectl(&["-n", namespace, "rollout", "status", &workload, "--timeout=60s"])?;
         // A policy of the same second would judge v1, not adopt it.
-        let made = self.now()?;
-        self.bed.until("the next second", || Ok(self.now()? > made))?;
+        let made = jiff::Timestamp::now().as_second();
+        eventually("the next second", || Ok(jiff::Timestamp::now().as_second() > made))?;
         let soak = if self.story == Story::Newer { "2s" } else { "10s" };
         let policy = format!(
             "apiVersion: snapback.dev/v1alpha1
@@ -145,20 +145,15 @@ spec:
         self.bed.tools.apply(&format!("{policy}{odd}")).map(drop)
     }
 
-    fn now(&self) -> Result<i64> {
-        Ok(jiff::Timestamp::now().as_second())
-    }
-
     /// Goes through it; `is_enough` ends it early, as soon as it has seen what it wants to.
     pub(crate) fn go(&self, is_enough: &dyn Fn() -> Result<bool>) -> Result<()> {
         let until = |what: &str, is_so: &dyn Fn() -> Result<bool>| -> Result<bool> {
             let mut enough = false;
-            self.bed
-                .until(what, || {
-                    enough = is_enough()?;
-                    Ok(enough || is_so()?)
-                })
-                .with_context(|| format!("{:?} in {}", self.story, self.namespace))?;
+            eventually(what, || {
+                enough = is_enough()?;
+                Ok(enough || is_so()?)
+            })
+            .with_context(|| format!("{:?} in {}", self.story, self.namespace))?;
             Ok(enough)
         };
         if until("v1 known good", &|| Ok(self.known_good()?.0 == 1))? {

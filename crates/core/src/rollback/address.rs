@@ -17,9 +17,8 @@ fn v4(address: Ipv4Addr) -> Option<&'static str> {
         // The metadata of most clouds is at one of these.
         [169, 254, ..] => Some("it is a link-local address"),
         [224..=239, ..] => Some("it is a multicast address"),
-        [240..=255, ..] => Some("it is a reserved address"),
-        // Oracle's metadata is at one of these.
-        [192, 0, 0, _] => Some("it is a reserved address"),
+        // Oracle's metadata is at one of the latter.
+        [240..=255, ..] | [192, 0, 0, _] => Some("it is a reserved address"),
         // Alibaba's and Azure's, among addresses that pods may have.
         [100, 100, 100, 200] | [168, 63, 129, 16] => Some("the cloud's metadata is there"),
         _ => None,
@@ -30,17 +29,18 @@ fn v6(address: Ipv6Addr) -> Option<&'static str> {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("it is unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("it is a loopback address"),
-        // Mapped, compatible, translated, of NAT64, 6to4 and Teredo: another way to write an address of IPv4, which may be
-        // any. A pod's own is never written so.
-        [0, 0, 0, 0, ..] | [0x64, 0xff9b, ..] | [0x2002, ..] | [0x2001, 0, ..] => Some("it holds an address of IPv4"),
-        // The same, of ISATAP.
-        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => Some("it holds an address of IPv4"),
-        [0x100, 0, 0, 0, ..] => Some("it is a reserved address"),
+        // Mapped, compatible, translated, of NAT64, 6to4, Teredo and ISATAP: another way to write an address of IPv4, which
+        // may be any. A pod's own is never written so.
+        [0, 0, 0, 0, ..]
+        | [0x64, 0xff9b, ..]
+        | [0x2002, ..]
+        | [0x2001, 0, ..]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, ..] => Some("it holds an address of IPv4"),
         [0xfe80..=0xfebf, ..] => Some("it is a link-local address"),
-        [0xfec0..=0xfeff, ..] => Some("it is a reserved address"),
+        [0x100, 0, 0, 0, ..] | [0xfec0..=0xfeff, ..] => Some("it is a reserved address"),
         [0xff00..=0xffff, ..] => Some("it is a multicast address"),
         // Amazon's, Google's and Oracle's, among addresses that pods may have.
-        [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] | [0xfd00, 0xc1, ..] => Some("the cloud's metadata is there"),
+        [0xfd00, 0xec2 | 0xc1, ..] | [0xfd20, 0xce, ..] => Some("the cloud's metadata is there"),
         _ => None,
     }
 }
