@@ -15,7 +15,7 @@ use snapback_controller::workload::{HandedBack, hand_back};
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ownership::{Owner, owners};
 use snapback_core::workload::Kind;
-use snapback_tests::cluster::{Cluster, Nodes};
+use snapback_tests::cluster::{Cluster, Nodes, client_as};
 use snapback_tests::process::Process;
 use snapback_tests::releases::{self, manifest};
 use snapback_tests::sample::Tools;
@@ -23,12 +23,20 @@ use snapback_tests::{run_dir, suite, tools};
 
 use crate::argocd::Argocd;
 use crate::flux::Flux;
+use crate::in_process::{OPERATOR, Operator};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Many targets are bad here, each on purpose.
+const CONFIG: &str = "apiVersion: config.snapback.dev/v1alpha1
+kind: OperatorConfig
+limits: {perCluster: 1000, fleetBrake: {targets: 1000}}
+";
+
 pub(crate) struct Bed {
     // In the order in which they are stopped.
+    operator: Mutex<Option<Operator>>,
     argocd: Mutex<Option<Arc<Argocd>>>,
     flux: Mutex<Option<Arc<Flux>>>,
     cluster: Mutex<Option<Cluster>>,
@@ -59,6 +67,7 @@ impl Bed {
         tokio::task::spawn_blocking(tools::ensure_gitops_packages).await??;
         let cluster = Cluster::start(Nodes::Simulated).await?;
         Ok(Self {
+            operator: Mutex::default(),
             argocd: Mutex::default(),
             flux: Mutex::default(),
             client: cluster.client.clone(),
@@ -82,6 +91,20 @@ impl Bed {
     /// The one Argo CD.
     pub(crate) fn argocd(&self) -> Result<Arc<Argocd>> {
         started(&self.argocd, || Argocd::start(self))
+    }
+
+    /// Makes sure that the operator runs, in this process, with the rights that its chart gives it.
+    pub(crate) fn operator(&self) -> Result<()> {
+        let mut operator = lock(&self.operator);
+        if operator.is_none() {
+            let chart = tools::repository().join("charts/snapback");
+            let namespace = ["--namespace=snapback-system", "--create-namespace", "--set=replicas=0"];
+            self.tools.helm(&[&["install", "snapback", &chart.to_string_lossy()][..], &namespace].concat())?;
+            let client = self.wait(client_as(&self.kubeconfig, OPERATOR))?;
+            let _runtime = self.runtime.enter();
+            *operator = Some(Operator::start(client, CONFIG)?);
+        }
+        Ok(())
     }
 
     /// Starts a program that ends with the bed, at the latest.
@@ -212,6 +235,9 @@ fn started<T>(one: &Mutex<Option<Arc<T>>>, start: impl FnOnce() -> Result<T>) ->
 
 impl suite::Bed for Bed {
     fn tear_down(&self) -> Vec<String> {
+        while lock(&self.operator).as_mut().is_some_and(|operator| !operator.stop()) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         // The record of the run stops what a test that still runs holds on to.
         lock(&self.argocd).take();
         lock(&self.flux).take();

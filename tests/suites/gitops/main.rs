@@ -7,9 +7,12 @@
 mod argocd;
 mod argocd_facts;
 mod bed;
+mod fight;
 mod flux;
 mod flux_facts;
 mod git;
+#[path = "../shared/operator.rs"]
+mod in_process;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use snapback_tests::suite::{self, Bed as _};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 21] = [
+const TESTS: [Test; 22] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -29,6 +32,7 @@ const TESTS: [Test; 21] = [
     ("flux_changes_no_pod_after_a_revert_in_git", flux_facts::a_revert_changes_no_pod),
     ("flux_tells_another_commit_by_the_digest", flux_facts::another_commit_is_told_by_the_digest),
     ("flux_does_not_prune_what_is_held", flux_facts::held_is_not_pruned),
+    ("flux_and_an_operator_without_a_hold_end_their_fight", fight::ends),
     ("argocd_applies_what_is_in_git_as_its_own", |bed| argocd_facts::applies(bed, Applies::ClientSide)),
     ("argocd_applies_server_side_as_its_own", |bed| argocd_facts::applies(bed, Applies::ServerSide)),
     ("argocd_reverts_an_undo_at_once", |bed| argocd_facts::fights(bed, Applies::ClientSide)),
