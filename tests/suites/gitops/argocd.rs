@@ -38,7 +38,6 @@ pub(crate) struct Argocd {
 
 impl Argocd {
     pub(crate) fn start(bed: &Bed) -> Result<Self> {
-        tools::ensure(&["argocd"])?;
         let kinds = tools::source("argocd", "github.com/argoproj/argo-cd/v3")?.join("manifests/crds");
         bed.kinds(&["application", "appproject", "applicationset"].map(|kind| kinds.join(format!("{kind}-crd.yaml"))))?;
         bed.tools.apply(SETTINGS)?;

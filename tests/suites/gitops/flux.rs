@@ -38,7 +38,6 @@ pub(crate) struct Flux {
 
 impl Flux {
     pub(crate) fn start(bed: &Bed) -> Result<Self> {
-        tools::ensure(&["kustomize-controller"])?;
         let kinds = |module: &str, path: &str, names: &[&str]| -> Result<Vec<PathBuf>> {
             let folder = tools::source(module, path)?.join("config/crd/bases");
             Ok(names.iter().map(|name| folder.join(format!("{name}.yaml"))).collect())

@@ -21,9 +21,11 @@ use argocd::Applies;
 use bed::Bed;
 use libtest_mimic::{Arguments, Failed, Trial};
 use snapback_tests::suite::{self, Bed as _};
+use snapback_tests::tools;
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
+/// A test is named after the tool that it needs.
 const TESTS: [Test; 22] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
@@ -65,6 +67,17 @@ fn main() -> ExitCode {
     if arguments.list {
         let trials = TESTS.into_iter().map(|(name, _)| Trial::test(name, || Ok(()))).collect();
         return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+    // Before anything waits for anything: a build leaves little of the machine to others.
+    let is_wanted = |tool: &str| {
+        let is_meant = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter));
+        TESTS.iter().any(|(name, _)| name.starts_with(tool) && is_meant(name))
+    };
+    let wanted =
+        [("flux", "kustomize-controller"), ("argocd", "argocd")].into_iter().filter(|(tool, _)| is_wanted(tool));
+    if let Err(error) = tools::ensure(&wanted.map(|(_, program)| program).collect::<Vec<_>>()) {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
     }
     let (_runtime, bed) = match suite::start(Bed::start()) {
         Ok(started) => started,
