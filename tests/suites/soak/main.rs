@@ -42,6 +42,7 @@ use kube::api::{ObjectMeta, PostParams};
 use lane::{Lane, Ledger, Story};
 use libtest_mimic::{Arguments, Failed, Trial};
 use measure::{Meter, Sample};
+use snapback_api::v1alpha1::TriggerType;
 use tokio::task::JoinSet;
 
 /// What is asked for.
@@ -334,14 +335,21 @@ impl Outages {
         for change in now.history.values() {
             let seen::Change::Decided(record) = change else { continue };
             let Some(created) = record.metadata.creation_timestamp.as_ref() else { continue };
-            let of_numbers = record.spec.trigger.checks.iter().all(|check| check == "errors");
-            // What had been answered before may be decided on just after.
-            let grace = jiff::SignedDuration::from_secs(3);
-            let is_in = |(outage, since, until): &(Outage, jiff::Timestamp, jiff::Timestamp)| {
-                !outage.of_the_api && created.0 > *since + grace && created.0 < *until
+            // What had been answered before may be decided on after, and what came back was found bad before.
+            let numbers = record.spec.evidence.iter().filter(|check| check.name == "errors");
+            let known = numbers.filter_map(|check| check.window_end.as_ref()).map(|end| end.0).max();
+            let by_policy = record.spec.trigger.type_ == TriggerType::Policy;
+            let Some(known) = known.filter(|_| by_policy) else { continue };
+            let grace = jiff::SignedDuration::from_secs(1);
+            let is_in = |(outage, since, until): &&(Outage, jiff::Timestamp, jiff::Timestamp)| {
+                !outage.of_the_api && created.0 < *until && known > *since + grace
             };
-            if of_numbers && self.past.iter().any(is_in) {
-                wrong.push(format!("{} was decided on numbers while the source was away", seen::from(record)));
+            if let Some((_, since, until)) = self.past.iter().find(is_in) {
+                let image = seen::from(record);
+                wrong.push(format!(
+                    "{image} was decided at {} on numbers up to {known}, but the source was away from {since} to {until}",
+                    created.0
+                ));
             }
         }
         wrong
