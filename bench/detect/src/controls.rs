@@ -212,6 +212,7 @@ fn workload() -> Workload {
         pods: Vec::new(),
         owners: Vec::new(),
         helm_release: None,
+        delivery: Default::default(),
         rolling: None,
         replacing: Replacing::default(),
         said: Said::default(),

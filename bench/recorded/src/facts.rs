@@ -273,6 +273,7 @@ impl Facts {
             pods: pods.collect(),
             owners: Vec::new(),
             helm_release: None,
+        delivery: Default::default(),
             rolling: None,
             replacing: Replacing::default(),
             said: Said::default(),

@@ -32,9 +32,55 @@ pub struct OperatorConfig {
     /// Namespaces that are watched; empty means all.
     #[serde(default)]
     pub watch_namespaces: Vec<String>,
+    /// The GitOps tools that may be held.
+    #[serde(default)]
+    pub gitops: GitOpsConfig,
     /// What is off unless the administrator turns it on.
     #[serde(default)]
     pub features: FeaturesConfig,
+}
+
+/// The GitOps tools that may be held. Each needs further rights.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GitOpsConfig {
+    /// Argo CD.
+    #[serde(default)]
+    pub argocd: ArgoConfig,
+    /// Flux.
+    #[serde(default)]
+    pub flux: FluxConfig,
+}
+
+/// Argo CD.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArgoConfig {
+    /// Whether its Applications may be held.
+    #[serde(default)]
+    pub enabled: bool,
+    /// Where it runs: the namespace of Applications whose tracking id names none.
+    #[serde(default = "argocd_namespace")]
+    pub namespace: String,
+}
+
+fn argocd_namespace() -> String {
+    "argocd".to_owned()
+}
+
+impl Default for ArgoConfig {
+    fn default() -> Self {
+        Self { enabled: false, namespace: argocd_namespace() }
+    }
+}
+
+/// Flux.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FluxConfig {
+    /// Whether workloads of its Kustomizations and HelmReleases may be held.
+    #[serde(default)]
+    pub enabled: bool,
 }
 
 /// What is off unless the administrator turns it on, since it needs further rights.
@@ -168,6 +214,7 @@ impl Default for OperatorConfig {
             limits: LimitsConfig::default(),
             history: HistoryConfig::default(),
             watch_namespaces: Vec::new(),
+            gitops: GitOpsConfig::default(),
             features: FeaturesConfig::default(),
         }
     }

@@ -16,7 +16,7 @@ use snapback_core::policy::ConfigMode;
 use tokio::time::Instant;
 
 use crate::announce::Announcer;
-use crate::config::FeaturesConfig;
+use crate::config::{FeaturesConfig, GitOpsConfig};
 use crate::lists::Lists;
 use crate::pod_watch::PodWatches;
 use crate::policy::Retries;
@@ -55,6 +55,8 @@ pub struct Context {
     pub history: History,
     /// What the administrator turned on.
     pub features: FeaturesConfig,
+    /// The GitOps tools that may be held.
+    pub gitops: GitOpsConfig,
     /// Targets that look bad now.
     pub bad_now: BadNow,
     /// When what stands in the way of a rollback was last looked at.

@@ -9,6 +9,7 @@ mod concern;
 pub mod config;
 pub mod context;
 pub mod error;
+pub mod gitops;
 pub mod lease;
 mod lists;
 mod pace;

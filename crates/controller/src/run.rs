@@ -202,6 +202,7 @@ fn operate(
         history: options.config.history().map_err(RunError::Config)?,
         retries: crate::policy::Retries::default(),
         features: options.config.features,
+        gitops: options.config.gitops.clone(),
         bad_now: BadNow::default(),
         records: rollback_store.clone(),
         failures: Failures::default(),

@@ -286,6 +286,7 @@ fn workload(count: usize) -> Workload {
         pods: pods.collect(),
         owners: Vec::new(),
         helm_release: None,
+        delivery: Default::default(),
         rolling: None,
         said: Said::default(),
     }

@@ -51,6 +51,14 @@ pub enum Reason {
     ApprovalRequested,
     /// The undo was accepted by the API server.
     RollbackStarted,
+    /// A GitOps tool is kept from bringing the bad revision back.
+    HoldPlaced,
+    /// It cannot be.
+    HoldRefused,
+    /// It was let at the workload, and still brings the bad revision.
+    HoldKept,
+    /// It is not kept from the workload any more.
+    HoldEnded,
     /// A pod that kept the good revision away is deleted.
     StuckPodDeleted,
     /// The good revision runs and is verified.
@@ -85,6 +93,10 @@ impl Reason {
             Self::RolloutResumed => "RolloutResumed",
             Self::ApprovalRequested => "ApprovalRequested",
             Self::RollbackStarted => "RollbackStarted",
+            Self::HoldPlaced => "HoldPlaced",
+            Self::HoldRefused => "HoldRefused",
+            Self::HoldKept => "HoldKept",
+            Self::HoldEnded => "HoldEnded",
             Self::StuckPodDeleted => "StuckPodDeleted",
             Self::RollbackSucceeded => "RollbackSucceeded",
             Self::RollbackFailed => "RollbackFailed",
@@ -108,6 +120,7 @@ impl Reason {
                 | Self::RolloutFrozen
                 | Self::ApprovalRequested
                 | Self::RollbackStarted
+                | Self::HoldRefused
                 | Self::StuckPodDeleted
                 | Self::RollbackFailed
                 | Self::RollbackEscalated

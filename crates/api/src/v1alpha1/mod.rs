@@ -1,6 +1,7 @@
 //! Version `v1alpha1` of the group `snapback.dev`.
 
 mod check;
+mod hold;
 mod jobs;
 mod metrics;
 mod observed;
@@ -16,6 +17,7 @@ pub use check::{
     BurnRateSpec, BurnWindowsSpec, CheckSpec, CrashRateSpec, ErrorRateSpec, LatencySpec, Of, QuantileName, QuerySpec,
     SaturationLimit, SaturationSpec, SeverityName, TrafficDropSpec,
 };
+pub use hold::{HeldKind, HoldStatus};
 pub use jobs::{HelmSpec, JobStatus, RollbackJobs};
 pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMetric};
 pub use observed::{CheckStatus, ConfigKindName, ConfigStatus, RevisionStatus, VerdictName};
@@ -43,6 +45,8 @@ pub use windows::{WindowKindName, WindowSpec};
 pub const POLICY_LABEL: &str = "snapback.dev/policy";
 /// Label on a `Rollback`: the workload it acts on.
 pub const TARGET_LABEL: &str = "snapback.dev/target";
+/// Finalizer on a `Rollback` that holds a GitOps tool: the hold is ended before the record goes.
+pub const HOLD_FINALIZER: &str = "snapback.dev/hold";
 
 /// A name as the value of a label. Names may be longer than values, and what is left of a cut one must not end in a
 /// separator: the API server would refuse the whole object.

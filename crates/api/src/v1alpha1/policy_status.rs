@@ -98,6 +98,11 @@ pub struct TargetStatus {
     /// The workload's generation when it was last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What delivers it: an Argo CD Application, a Flux Kustomization or HelmRelease, a Helm release, another operator. Absent:
+    /// nothing that can be told by its labels and annotations. As it was when the target was last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 600))]
+    pub delivered_by: Option<String>,
     /// The revision of the live template.
     pub current: RevisionStatus,
     /// The revision to go back to.

@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::hold::HoldStatus;
 use super::jobs::{JobStatus, RollbackJobs};
 use super::observed::{CheckStatus, RevisionStatus};
 
@@ -78,6 +79,9 @@ pub struct RollbackStatus {
     /// The Job that brings Helm's own record up to date, after the undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helm: Option<JobStatus>,
+    /// What keeps a GitOps tool from bringing the bad revision back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldStatus>,
     /// What was done, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use snapback_api::conditions::cut;
 use snapback_api::v1alpha1::{CheckStatus, ReadinessStatus, RollbackPolicy, TargetStatus};
 use snapback_core::notice::Notice;
 use snapback_core::permission::{Permission, Request, permission};
@@ -108,7 +109,8 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
     };
     let checks = steady(known, &state, checks);
     let status = target_status((guarded.kind, name), &state, &guarded.policy, live.workload.generation, checks, told);
-    let status = TargetStatus { drifted, ..status };
+    let delivered_by = live.workload.delivery.told().map(|told| cut(&told, 600));
+    let status = TargetStatus { drifted, delivered_by, ..status };
     Ok(Judged { status: Some(status), uid: Some(state.uid.as_str().to_owned()), notices, next_look })
 }
 

@@ -50,6 +50,9 @@ use guard::Guarded;
 use judge::Look;
 pub(crate) use measure::{all_pods, sets};
 
+/// When a workload on trial is looked at again.
+const TRIAL: SignedDuration = SignedDuration::from_secs(2);
+
 /// The policy controller's own context.
 pub struct PolicyContext {
     /// The shell's tools.
@@ -182,6 +185,10 @@ async fn one_target(
                 shared.sampler.forget(&policy, &known.uid, &[]);
             }
             Ok(judge::Judged::absent())
+        }
+        // What a tool brings in a trial is another's to see to, and no pod runs it.
+        Observed::Live(live) if live.workload.delivery.trial.is_some() && known.is_some() => {
+            Ok(judge::Judged { status: known.cloned(), uid: None, notices: Vec::new(), next_look: Some(TRIAL) })
         }
         Observed::Live(live) => judge::judge(Look { shared, policy, guarded, name, known, live: &live }).await,
     }

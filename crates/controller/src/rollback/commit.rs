@@ -8,11 +8,12 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use snapback_api::conditions::{Said, clear, cut, set};
 use snapback_api::v1alpha1::{
-    ActionStatus, DeletedPod, FieldOwner, JobStatus, ResolvedStatus, RestorationStatus, RevisionStatus, Rollback,
-    RollbackPhase, RollbackStatus, Timeline,
+    ActionStatus, DeletedPod, FieldOwner, HeldKind, HoldStatus, JobStatus, ResolvedStatus, RestorationStatus,
+    RevisionStatus, Rollback, RollbackPhase, RollbackStatus, Timeline,
 };
 use snapback_core::checks::CheckResult;
 use snapback_core::configuration::Restoration;
+use snapback_core::gitops::{Hold, ToolKind};
 use snapback_core::ownership::Owner;
 use snapback_core::rollback::{JobRun, Phase, Progress, Step, amount_to_text, helm_record};
 
@@ -102,6 +103,7 @@ pub fn next_status(
     }
 
     ownership(&mut conditions, step, generation, now);
+    holding(&mut conditions, step.progress.hold.as_ref(), generation, now);
 
     let mut actions = known.actions.clone();
     if known.reason != step.reason {
@@ -148,6 +150,7 @@ pub fn next_status(
             .map(|config| RestorationStatus { restored: config.restored.clone(), drifted: config.drifted.clone() }),
         migration: progress.migration.as_ref().map(job),
         helm: progress.helm.as_ref().map(job),
+        hold: progress.hold.as_ref().map(held),
         deleted_pods: progress
             .deleted
             .iter()
@@ -234,6 +237,49 @@ pub(super) async fn helm(ctx: &Context, rollback: &Rollback, run: &JobRun, resid
     status.helm = Some(job(run));
     record_of_helm(&mut status.conditions, residue, Some(run), rollback.metadata.generation, ctx.now());
     write(ctx, rollback, status).await.map(drop)
+}
+
+/// Writes what became of a hold, and of the fields that an undo for its sake took.
+pub(super) async fn hold(ctx: &Context, rollback: &Rollback, progress: &Progress) -> Result<Rollback, Error> {
+    let mut status = rollback.status.clone().unwrap_or_default();
+    status.hold = progress.hold.as_ref().map(held);
+    status.owners = owners(&progress.owners, progress.handed_back.is_none());
+    status.timeline.handed_back_at = progress.handed_back.map(stored);
+    holding(&mut status.conditions, progress.hold.as_ref(), rollback.metadata.generation, ctx.now());
+    write(ctx, rollback, status).await
+}
+
+/// As stored.
+fn held(hold: &Hold) -> HoldStatus {
+    HoldStatus {
+        kind: match hold.tool.kind {
+            ToolKind::Application | ToolKind::PossibleApplication => HeldKind::Application,
+            ToolKind::Kustomization => HeldKind::Kustomization,
+            ToolKind::HelmRelease => HeldKind::HelmRelease,
+        },
+        namespace: hold.tool.namespace.clone(),
+        name: hold.tool.name.clone(),
+        requested_at: stored(hold.requested),
+        placed_at: hold.placed.map(stored),
+        revision: hold.mark.revision.as_deref().map(|revision| cut(revision, 512)),
+        digest: hold.mark.digest.as_deref().map(|digest| cut(digest, 256)),
+        tried_at: hold.tried.map(stored),
+        because: hold.because.as_deref().map(|why| cut(why, 512)),
+        ended_at: hold.ended.map(stored),
+    }
+}
+
+/// Whether the bad revision is kept from coming back.
+fn holding(conditions: &mut Vec<Condition>, hold: Option<&Hold>, generation: Option<i64>, now: Timestamp) {
+    let Some(hold) = hold else { return };
+    let because = hold.because.as_deref().unwrap_or_default();
+    let (status, reason, message) = match hold {
+        hold if hold.was_refused() => (false, "NotHeld", format!("{} is not held: {because}", hold.tool)),
+        Hold { ended: Some(_), .. } => (false, "Ended", format!("{} is not held any more: {because}", hold.tool)),
+        Hold { placed: None, .. } => (false, "InProgress", format!("{} is being held", hold.tool)),
+        hold => (true, "Held", hold.told()),
+    };
+    set(conditions, &Said { type_: "Held", status: Some(status), reason, message: &message }, generation, now);
 }
 
 /// As stored.

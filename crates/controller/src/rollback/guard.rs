@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use snapback_api::convert::probes;
 use snapback_api::v1alpha1::{
-    ApprovalDecision, ConfigModeName, FieldOwner, JobStatus, Rollback, RollbackPhase, SpeedName,
+    ApprovalDecision, ConfigModeName, FieldOwner, HeldKind, HoldStatus, JobStatus, Rollback, RollbackPhase, SpeedName,
 };
 use snapback_core::configuration::Restoration;
 use snapback_core::duration;
+use snapback_core::gitops::{Hold, Mark, Tool, ToolKind};
 use snapback_core::ids::{PodUid, WorkloadUid};
 use snapback_core::jobs::{Purpose, job_name};
 use snapback_core::ownership::Owner;
@@ -63,6 +64,7 @@ pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         approved: read(times.approved_at.as_ref()),
         migration: status.migration.as_ref().map(job),
         helm: status.helm.as_ref().map(job),
+        hold: status.hold.as_ref().map(hold),
         undo_requested: read(times.undo_requested_at.as_ref()),
         number_at_request: status.revision_at_request,
         generation_at_request: status.generation_at_request,
@@ -106,6 +108,23 @@ fn job(status: &JobStatus) -> JobRun {
         refused: status.refusal.clone(),
         ended: read(status.ended_at.as_ref()),
         failure: status.failure.clone(),
+    }
+}
+
+fn hold(status: &HoldStatus) -> Hold {
+    let kind = match status.kind {
+        HeldKind::Application => ToolKind::Application,
+        HeldKind::Kustomization => ToolKind::Kustomization,
+        HeldKind::HelmRelease => ToolKind::HelmRelease,
+    };
+    Hold {
+        tool: Tool { kind, namespace: status.namespace.clone(), name: status.name.clone() },
+        requested: status.requested_at.0,
+        placed: read(status.placed_at.as_ref()),
+        mark: Mark { revision: status.revision.clone(), digest: status.digest.clone() },
+        tried: read(status.tried_at.as_ref()),
+        because: status.because.clone(),
+        ended: read(status.ended_at.as_ref()),
     }
 }
 

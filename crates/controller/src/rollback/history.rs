@@ -25,7 +25,7 @@ pub(super) async fn prune(ctx: &Context, ended: &Rollback) -> Action {
         .state()
         .iter()
         .filter_map(|record| record.0.as_ref().ok())
-        .filter(|record| target(record) == uid && has_ended(record))
+        .filter(|record| target(record) == uid && has_ended(record) && !super::holds::outlasts(record))
         .map(noted)
         .collect();
     let known: Vec<Record> = records.iter().map(|(record, _)| record.clone()).collect();

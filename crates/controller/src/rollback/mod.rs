@@ -18,6 +18,7 @@
 mod commit;
 mod guard;
 mod history;
+mod holds;
 mod jobs;
 mod measure;
 mod preflight;
@@ -39,6 +40,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::Value;
 use snapback_api::v1alpha1::Rollback;
 use snapback_core::checks::CheckResult;
+use snapback_core::notice::Notice;
 use snapback_core::rollback::{
     Act, Order, Phase, Progress, Step, handed_back, step, surge_restored, undo_accepted, undo_refused, with_jobs,
 };
@@ -69,12 +71,13 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
     if is_over {
         ctx.sampler.forget(&rollback.uid().unwrap_or_default(), "", &[]);
         retell::retell(&ctx, rollback).await;
-        if !jobs::outlasts(rollback) {
+        if !jobs::outlasts(rollback) && !holds::outlasts(rollback) {
             ctx.failures.reset(&key);
             return Ok(history::prune(&ctx, rollback).await);
         }
     }
-    let result = if is_over { jobs::follow(&ctx, rollback).await } else { Box::pin(advance(rollback, &ctx)).await };
+    let is_over = is_over || rollback.meta().deletion_timestamp.is_some();
+    let result = if is_over { follow(rollback, &ctx).await } else { Box::pin(advance(rollback, &ctx)).await };
     match &result {
         Ok(_) => {
             ctx.failures.reset(&key);
@@ -83,6 +86,16 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
         Err(error) => ctx.metrics.reconciled("rollback", error.reason()),
     }
     result
+}
+
+/// Sees to what outlasts a record.
+async fn follow(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
+    if holds::outlasts(rollback)
+        && let Some(next) = holds::follow(ctx, rollback).await?
+    {
+        return Ok(next);
+    }
+    if jobs::outlasts(rollback) { jobs::follow(ctx, rollback).await } else { Ok(Action::await_change()) }
 }
 
 async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
@@ -105,6 +118,8 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     };
     let namespace = rollback.namespace().unwrap_or_default();
     let live = look(ctx, rollback).await?;
+    let (held, progress, hold_look) = holds::see_to(ctx, rollback, &order, progress, live.as_deref()).await?;
+    let rollback = &held;
     let workload = live.as_ref().map(|live| &live.workload);
     let verifying = progress.phase == Some(Phase::Verifying);
     let measured = match (workload, progress.rolled_out) {
@@ -117,6 +132,7 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     let looks = jobs::look(ctx, rollback, &progress).await;
     let next = step(&order, &progress, workload, verification.as_ref(), now);
     let next = with_jobs(&order, &progress, next, &looks, now);
+    let next = holds::with_hold(ctx, rollback, &order, &progress, live.as_deref(), next).await;
     let mut next = preflight::look_through(ctx, rollback, &order, &progress, live.as_deref(), next).await;
     let checks: Vec<CheckResult> = checks.unwrap_or_default();
 
@@ -134,6 +150,11 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     // The intent is written before the act, with the version that was read as the precondition: who loses this
     // race does nothing.
     let mut written = commit::status(ctx, rollback, &next, &checks).await?;
+    written = holds::guarded(ctx, &written, &next.progress).await?;
+    if next.act == Act::Hold {
+        next = holds::place(ctx, rollback, next).await;
+        written = commit::status(ctx, &written, &next, &checks).await?;
+    }
     if let (Act::Undo, Some(live)) = (next.act, &live) {
         let template = put_back.map(|back| back.template);
         let (after, look_again) = act(ctx, rollback, &order, live, template, next.clone()).await;
@@ -169,8 +190,9 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
         next = jobs::run(ctx, rollback, &order, workload, purpose, next).await;
         written = commit::status(ctx, &written, &next, &checks).await?;
     }
-    told(ctx, rollback, &written, &progress, &order, &next, workload).await;
-    Ok(next.next_look.map_or_else(Action::await_change, |next| {
+    told(ctx, &written, &progress, &order, &next, workload).await;
+    let next_look = [next.next_look, hold_look].into_iter().flatten().min();
+    Ok(next_look.map_or_else(Action::await_change, |next| {
         Action::requeue(Duration::try_from(next).unwrap_or_default().max(Duration::from_secs(1)))
     }))
 }
@@ -200,7 +222,9 @@ async fn act(
     let now = live.workload.rolling.as_ref().map(|rolling| &rolling.max_surge);
     let surge = committed.progress.surge.clone().filter(|original| now == Some(original));
     let Some(template) = template else { return (None, true) };
-    match undo(&ctx.client, &namespace, name, live, template, surge.as_ref(), false).await {
+    match undo(&ctx.client, &namespace, name, live, template, surge.as_ref(), committed.progress.hold.as_ref(), false)
+        .await
+    {
         Undone::Accepted => {
             let now = ctx.now();
             ctx.metrics.undone(order.decided, now);
@@ -233,7 +257,6 @@ async fn give_back(ctx: &Context, rollback: &Rollback, order: &Order, next: Step
 
 async fn told(
     ctx: &Context,
-    rollback: &Rollback,
     written: &Rollback,
     before: &Progress,
     order: &Order,
@@ -248,10 +271,14 @@ async fn told(
     if let Some(phase) = next.progress.phase.filter(|phase| phase.is_terminal()) {
         ctx.metrics.ended(phase.as_str());
     }
+    tell(ctx, written, order, workload, &next.notices).await;
+}
+
+async fn tell(ctx: &Context, rollback: &Rollback, order: &Order, workload: Option<&Workload>, notices: &[Notice]) {
     let uid = workload.map_or(order.uid.as_str(), |workload| workload.uid.as_str());
     let kind = rollback.spec.target.kind.into();
     let target = crate::workload_reference(rollback.namespace(), kind, &rollback.spec.target.name, uid);
-    ctx.announcer.tell(&next.notices, &[written.object_ref(&()), target]).await;
+    ctx.announcer.tell(notices, &[rollback.object_ref(&()), target]).await;
 }
 
 /// The time stored in status.

@@ -39,6 +39,7 @@ pub fn target_status(
         reason: target.standing.reason.clone(),
         message: cut(&target.standing.message, 1024),
         observed_generation: Some(generation),
+        delivered_by: None,
         current: revision_status(&target.current),
         known_good: target.known_good.as_ref().map(revision_status),
         readiness: Some(readiness),

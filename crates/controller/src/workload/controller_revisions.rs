@@ -11,7 +11,7 @@ use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
 use snapback_core::workload::{DEFAULT_HISTORY, Kind, PodFacts, Replacing, Revision, Workload};
 
-use super::observe::{Live, ObserveError, Observed, created, helm_release, owners, said, shape, timed};
+use super::observe::{Live, ObserveError, Observed, created, delivery, helm_release, owners, said, shape, timed};
 use super::pods;
 
 /// On a pod the name of its ControllerRevision, or the hash in it; on a DaemonSet's ControllerRevision the hash.
@@ -25,6 +25,7 @@ pub(super) async fn observe(
     object: DynamicObject,
 ) -> Result<Observed, ObserveError> {
     let annotations = object.annotations().clone();
+    let delivery = delivery(kind, &object);
     let (name, uid, made) = (object.name_any(), object.uid().unwrap_or_default(), created(&object));
     let raw = serde_json::to_value(object).map_err(|error| shape("the workload", &error))?;
     let selector = serde_json::from_value::<LabelSelector>(raw["spec"]["selector"].clone())
@@ -91,6 +92,7 @@ pub(super) async fn observe(
         pods,
         owners: owners(&raw),
         helm_release: helm_release(&annotations),
+        delivery,
         rolling: None,
         replacing: replacing(kind, &raw["spec"]),
         said: said(&annotations, &template),

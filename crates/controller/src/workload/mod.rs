@@ -32,7 +32,7 @@ use kube::{Api, Client};
 use snapback_core::workload::Kind;
 
 /// The workloads of a kind, raw: typed objects would drop fields that are newer than this program.
-fn raw_api(client: &Client, namespace: &str, kind: Kind) -> Api<DynamicObject> {
+pub(crate) fn raw_api(client: &Client, namespace: &str, kind: Kind) -> Api<DynamicObject> {
     let resource = match kind {
         Kind::Deployment => ApiResource::erase::<Deployment>(&()),
         Kind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),

@@ -11,6 +11,7 @@ use kube::core::Selector;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use snapback_core::fingerprint::Fingerprint;
+use snapback_core::gitops::{Delivery, Marks};
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
 use snapback_core::jobs::is_name;
 use snapback_core::ownership::{self, Owner};
@@ -163,6 +164,7 @@ fn workload(
         pods,
         owners: ownership::owners(managed_fields, crate::FIELD_MANAGER),
         helm_release: helm_release(typed.annotations()),
+        delivery: delivery(Kind::Deployment, typed),
         rolling: rolling(typed),
         replacing: Replacing::default(),
         said: said(typed.annotations(), template),
@@ -195,6 +197,22 @@ pub(super) fn said(annotations: &BTreeMap<String, String>, template: &Value) -> 
 pub(super) fn helm_release(annotations: &BTreeMap<String, String>) -> Option<HelmRelease> {
     let annotation = |key: &str| annotations.get(key);
     HelmRelease::read(annotation("meta.helm.sh/release-name")?, annotation("meta.helm.sh/release-namespace")?)
+}
+
+/// Who delivers a workload, and what holds that.
+pub(super) fn delivery(kind: Kind, object: &impl ResourceExt) -> Delivery {
+    let owners = object.owner_references();
+    let controller = owners.iter().find(|owner| owner.controller == Some(true));
+    let helm = helm_release(object.annotations());
+    Delivery::read(&Marks {
+        kind,
+        namespace: &object.namespace().unwrap_or_default(),
+        name: &object.name_any(),
+        labels: object.labels(),
+        annotations: object.annotations(),
+        helm: helm.as_ref(),
+        controller: controller.map(|owner| (owner.kind.as_str(), owner.name.as_str())),
+    })
 }
 
 fn revision(set: &ReplicaSet, template: &Value) -> Revision {

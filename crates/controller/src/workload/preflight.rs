@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Servi
 use kube::api::Api;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
+use snapback_core::gitops::Deliverer;
 use snapback_core::jobs::{NewJob, Purpose, is_name, job_name};
 use snapback_core::readiness::Readiness;
 use snapback_core::watch::RevisionRef;
@@ -28,6 +29,13 @@ pub async fn preflight(
     rules: ConfigRules,
     job: Option<&str>,
 ) -> Readiness {
+    let controller = live.workload.delivery.by.iter().find_map(|one| match one {
+        Deliverer::Controller(controller) => Some(controller),
+        Deliverer::Tool(_) | Deliverer::Helm(_) => None,
+    });
+    if let Some(controller) = controller {
+        return Readiness::controlled(good, controller);
+    }
     let Some(PutBack { template, .. }) = super::put_back(client, namespace, live, good, rules).await else {
         return Readiness::gone(good, live.workload.kind);
     };
@@ -41,7 +49,7 @@ pub async fn preflight(
         return Readiness::missing(good, &missing);
     }
     if live.workload.live != good.fingerprint
-        && let Undone::Refused(why) = undo(client, namespace, name, live, template, None, true).await
+        && let Undone::Refused(why) = undo(client, namespace, name, live, template, None, None, true).await
     {
         return Readiness::refused(good, &why);
     }

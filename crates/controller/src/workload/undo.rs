@@ -5,6 +5,7 @@ use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::Value;
 use snapback_core::fingerprint::{Fingerprint, without_hash_label};
+use snapback_core::gitops::Hold;
 use snapback_core::rollback::RAISED;
 use snapback_core::watch::RevisionRef;
 
@@ -27,7 +28,7 @@ pub enum Undone {
 }
 
 /// Puts `template` into the workload, provided that it is the very workload and the very template that `live` read.
-/// With `surge`, the workload's own `maxSurge`, that is raised as well. A dry run goes through admission and quota, and changes nothing.
+/// With `surge`, the workload's own `maxSurge`, that is raised as well; with `hold`, its label is put on. A dry run goes through admission and quota, and changes nothing.
 ///
 /// The template is the good revision's as [`put_back`] gives it, raw: typed objects would drop fields that are newer
 /// than this program. A `test` on `resourceVersion` would fail with every status update of the rollout; one on the
@@ -40,6 +41,7 @@ pub async fn undo(
     live: &Live,
     template: Value,
     surge: Option<&Value>,
+    hold: Option<&Hold>,
     dry_run: bool,
 ) -> Undone {
     let at = |tokens: [&str; 2]| PointerBuf::from_tokens(tokens);
@@ -60,6 +62,7 @@ pub async fn undo(
         operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value: original.clone() }));
         operations.push(PatchOperation::Replace(ReplaceOperation { path, value: raised }));
     }
+    operations.extend(crate::gitops::labels(hold));
     let workloads = super::raw_api(client, namespace, live.workload.kind);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run, ..PatchParams::default() };
     let patch = Patch::Json::<()>(Operations(operations));

@@ -48,6 +48,16 @@ impl Readiness {
         Self::not("KnownGoodIsGone", message)
     }
 
+    /// Another operator writes the template again as its own object says: an undo would last for a moment.
+    pub fn controlled(good: &RevisionRef, controller: &str) -> Self {
+        let message = format!(
+            "{} cannot be put back: {controller} controls the workload, and would write it again as it was; roll {controller} \
+             back instead",
+            good.name()
+        );
+        Self::not("ControlledElsewhere", message)
+    }
+
     /// Its pods would not start.
     pub fn missing(good: &RevisionRef, missing: &[Reference]) -> Self {
         let names: Vec<String> = missing.iter().map(|one| format!("{} {}", one.kind.as_str(), one.name)).collect();

@@ -37,6 +37,7 @@ use serde_json::Value;
 
 use crate::configuration::Restoration;
 use crate::fingerprint::Fingerprint;
+use crate::gitops::Hold;
 use crate::ids::WorkloadUid;
 use crate::ownership::Owner;
 use crate::policy::ConfigMode;
@@ -142,6 +143,8 @@ pub struct Progress {
     pub migration: Option<JobRun>,
     /// The Job that brings Helm's own record up to date, after it.
     pub helm: Option<JobRun>,
+    /// What keeps a GitOps tool from bringing the bad revision back.
+    pub hold: Option<Hold>,
     /// When the undo was about to be sent. Committed before it is.
     pub undo_requested: Option<Timestamp>,
     /// The good revision's number at that time: it rises when the undo is accepted, so a step after a crash

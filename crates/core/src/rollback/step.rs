@@ -23,6 +23,8 @@ pub(super) const LOOK: SignedDuration = SignedDuration::from_secs(5);
 pub enum Act {
     /// Nothing.
     Nothing,
+    /// Hold the Application of `progress.hold`. Only after `progress` was committed.
+    Hold,
     /// Send the undo patch. Only after `progress` was committed.
     Undo,
     /// Put the original `maxSurge` back.

@@ -20,6 +20,7 @@ pub use said::{FROZEN, MIGRATION, MIGRATION_JOB, MODE, Migration, Said};
 use jiff::Timestamp;
 
 use crate::fingerprint::Fingerprint;
+use crate::gitops::Delivery;
 use crate::ids::{ReplicaSetUid, WorkloadUid};
 use crate::jobs::is_name;
 use crate::ownership::Owner;
@@ -70,6 +71,8 @@ pub struct Workload {
     pub owners: Vec<Owner>,
     /// The Helm release that it belongs to, if its annotations say so.
     pub helm_release: Option<HelmRelease>,
+    /// Who delivers it, and what holds that.
+    pub delivery: Delivery,
     /// A Deployment's rolling-update parameters; `None` with another strategy.
     pub rolling: Option<RollingUpdate>,
     /// How the pods of a StatefulSet or DaemonSet are replaced.

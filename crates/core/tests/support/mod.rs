@@ -131,6 +131,7 @@ pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
         revisions,
         owners: Vec::new(),
         helm_release: None,
+        delivery: Default::default(),
         rolling: None,
         replacing: Replacing::default(),
         said: Said::default(),

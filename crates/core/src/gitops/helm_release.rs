@@ -1,0 +1,68 @@
+//! What a Flux HelmRelease says.
+
+use serde_json::Value;
+
+use super::hold::Mark;
+
+/// The label that keeps helm-controller's correction of drift from one object.
+pub const DRIFT_DETECTION: &str = "helm.toolkit.fluxcd.io/driftDetection";
+
+/// One look at a HelmRelease.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HelmReleaseLook {
+    /// Whether it delivers to another cluster.
+    pub remote: bool,
+    /// Whether it puts back what differs from the release. Without that an undo stays until chart or values change.
+    pub corrects: bool,
+    /// Version and digest of the newest release.
+    pub release: Option<String>,
+}
+
+impl HelmReleaseLook {
+    /// Reads one.
+    pub fn read(raw: &Value) -> Self {
+        let newest = &raw["status"]["history"][0];
+        let release = newest["version"].as_i64().map(|version| {
+            let digest = newest["digest"].as_str().unwrap_or_default();
+            format!("v{version} {digest}").trim_end().to_owned()
+        });
+        Self {
+            remote: raw["spec"]["kubeConfig"].is_object(),
+            corrects: raw["spec"]["driftDetection"]["mode"] == "enabled",
+            release,
+        }
+    }
+
+    /// The release that was newest.
+    pub fn mark(&self) -> Mark {
+        Mark { revision: self.release.clone(), digest: None }
+    }
+
+    /// Whether there is a newer one. It has written the workload already: an upgrade heeds no label.
+    pub fn has_moved(&self, mark: &Mark) -> bool {
+        self.release.is_some() && self.release != mark.revision
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn it_is_read_and_moves_with_its_releases() {
+        let release = |version: i64| {
+            HelmReleaseLook::read(&json!({
+                "spec": {"driftDetection": {"mode": "enabled"}},
+                "status": {"history": [{"version": version, "digest": "sha256:aa"}, {"version": 1}]}
+            }))
+        };
+        assert!(release(2).corrects);
+        assert!(!HelmReleaseLook::read(&json!({"spec": {"driftDetection": {"mode": "warn"}}})).corrects);
+        let mark = release(2).mark();
+        assert_eq!(mark.revision.as_deref(), Some("v2 sha256:aa"));
+        assert!(!release(2).has_moved(&mark));
+        assert!(release(3).has_moved(&mark));
+        assert!(!HelmReleaseLook::default().has_moved(&mark));
+    }
+}

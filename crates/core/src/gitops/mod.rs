@@ -1,0 +1,67 @@
+//! GitOps tools, and holds that keep one from bringing a quarantined revision back.
+//!
+//! A tool that keeps a workload as its source says puts the bad revision back within seconds of an undo, since the source
+//! still says so. The source is not ours to write. So the tool is told to leave this one workload alone ([`plan`]), until
+//! its source has moved on; then the hold ends by itself ([`tend`]).
+//!
+//! ```text
+//!            Argo CD Application          Flux Kustomization             Flux HelmRelease
+//! hold       selfHeal: false, before      label on the workload,         label on the workload,
+//!            the undo                     in the undo's own patch        in the undo's own patch
+//! ends       a newer commit has synced    a trial: see [`Trial`]         another chart or other values
+//! ```
+//! Facts: `kubernetes-rollback`, section 5, executed with the real tools. Decisions: ADR 0024.
+
+mod application;
+mod deliverer;
+mod helm_release;
+mod hold;
+mod kustomization;
+mod tend;
+
+pub use application::{Application, SELF_HEAL, holders};
+pub use deliverer::{Deliverer, Marks, Tool, ToolKind, deliverers};
+pub use helm_release::{DRIFT_DETECTION, HelmReleaseLook};
+pub use hold::{Hold, Look, Mark, Plan, begin, plan};
+pub use kustomization::{Kustomization, RECONCILE, REQUESTED_AT};
+pub use tend::{HoldAct, Scene, Tended, Trial, tend};
+
+/// On a workload, by us: its tool is let at it to see what it brings. A label, since a workload under Flux always has
+/// some, and a patch cannot add to what is absent.
+pub const TRIAL: &str = "snapback.dev/trial";
+
+/// What switches a tool off on one object.
+pub const DISABLED: &str = "disabled";
+
+/// On an Application, by us: the `Rollback` that holds it, `shop/checkout-7f5aa-6870515aab`.
+pub const HELD_BY: &str = "snapback.dev/held-by";
+
+/// What a live workload says of who delivers it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delivery {
+    /// Who does, the one that writes it first.
+    pub by: Vec<Deliverer>,
+    /// The trial that is under way.
+    pub trial: Option<Trial>,
+    /// The labels of holds that it carries.
+    pub labels: Vec<&'static str>,
+}
+
+impl Delivery {
+    /// Reads what a workload carries.
+    pub fn read(marks: &Marks) -> Self {
+        let is_disabled = |key: &&str| marks.labels.get(*key).is_some_and(|value| value == DISABLED);
+        Self {
+            by: deliverers(marks),
+            trial: marks.labels.get(TRIAL).map(|value| Trial::read(value)),
+            labels: [RECONCILE, DRIFT_DETECTION].into_iter().filter(is_disabled).collect(),
+        }
+    }
+
+    /// As told in status. A mere possibility is not told.
+    pub fn told(&self) -> Option<String> {
+        let is_sure =
+            |one: &&Deliverer| !matches!(one, Deliverer::Tool(Tool { kind: ToolKind::PossibleApplication, .. }));
+        self.by.iter().find(is_sure).map(ToString::to_string)
+    }
+}

@@ -1,0 +1,381 @@
+//! Every way in which a hold begins, is kept, and ends.
+
+mod support;
+
+use jiff::SignedDuration;
+use snapback_core::fingerprint::Fingerprint;
+use snapback_core::gitops::{
+    Application, Deliverer, Delivery, HelmReleaseLook, Hold, HoldAct, Kustomization, Look, Mark, Plan, Scene, Tended,
+    Tool, ToolKind, Trial, begin, plan, tend,
+};
+use snapback_core::notice::Reason;
+use snapback_core::rollback::{Act, Phase, Progress, Step, step};
+use support::*;
+
+fn tool(kind: ToolKind) -> Tool {
+    Tool { kind, namespace: Some("flux".into()), name: "apps".into() }
+}
+
+fn kustomization(revision: &str) -> Kustomization {
+    Kustomization {
+        delivers: true,
+        attempted: Some(revision.into()),
+        applied: Some(revision.into()),
+        digest: Some(format!("digest of {revision}")),
+        ready: true,
+        ..Kustomization::default()
+    }
+}
+
+fn application(revision: &str) -> Application {
+    Application {
+        heals: true,
+        synced: true,
+        compared: Some(revision.into()),
+        applied: Some(revision.into()),
+        delivers: true,
+        ..Application::default()
+    }
+}
+
+fn held_application(revision: &str) -> Application {
+    Application { heals: false, held_by: vec!["shop/one".into()], ..application(revision) }
+}
+
+fn planned(kind: ToolKind, look: &Look) -> Plan {
+    plan(&[Deliverer::Tool(tool(kind))], Some(look))
+}
+
+/// The step that would undo, with its hold.
+fn first(plan: &Plan, progress: &Progress, second: i64) -> Step {
+    let next = step(&order(), progress, Some(&complete_v2()), None, at(second));
+    begin(&order(), progress, next, plan, at(second))
+}
+
+fn reasons(notices: &[snapback_core::notice::Notice]) -> Vec<Reason> {
+    notices.iter().map(|notice| notice.reason).collect()
+}
+
+// What is held, and how.
+
+#[test]
+fn a_kustomization_is_held_by_a_label_in_the_undos_own_patch() {
+    let plan = planned(ToolKind::Kustomization, &Look::Kustomization(kustomization("v2")));
+    assert!(matches!(plan, Plan::Label(..)));
+    let next = first(&plan, &Progress::default(), 1);
+    assert_eq!(next.act, Act::Undo);
+    let hold = next.progress.hold.unwrap();
+    assert_eq!((hold.mark.revision.as_deref(), hold.placed), (Some("v2"), None));
+    assert_eq!(hold.label(), Some("kustomize.toolkit.fluxcd.io/reconcile"));
+}
+
+#[test]
+fn an_application_is_held_before_the_undo() {
+    let plan = planned(ToolKind::Application, &Look::Application(application("b4d")));
+    let next = first(&plan, &Progress::default(), 1);
+    assert_eq!((next.act, next.reason), (Act::Hold, "Holding"));
+    assert_eq!(next.progress.undo_requested, None, "nothing of the undo is noted before its turn");
+    let asked = next.progress;
+    assert_eq!(first(&Plan::Nothing, &asked, 2).act, Act::Hold, "not seen yet: tried again");
+    let placed = Progress { hold: asked.hold.map(|hold| hold.placed(at(3))), ..asked };
+    let next = first(&Plan::Nothing, &placed, 3);
+    assert_eq!((next.act, next.progress.hold), (Act::Undo, placed.hold));
+}
+
+#[test]
+fn a_hold_that_never_gets_a_clear_answer_does_not_keep_a_bad_release() {
+    let plan = planned(ToolKind::Application, &Look::Application(application("b4d")));
+    let mut asked = first(&plan, &Progress::default(), 1).progress;
+    asked.hold = asked.hold.map(|hold| hold.unanswered("no answer".into()));
+    assert_eq!(first(&Plan::Nothing, &asked, 31).act, Act::Hold);
+    let next = first(&Plan::Nothing, &asked, 32);
+    assert_eq!((next.act, reasons(&next.notices)), (Act::Undo, vec![Reason::HoldRefused]));
+    assert!(next.progress.hold.unwrap().was_refused());
+}
+
+#[test]
+fn a_tool_that_cannot_be_read_is_waited_for_and_not_for_long() {
+    let plan = planned(ToolKind::Kustomization, &Look::Unknown("no answer".into()));
+    let decided = order().decided;
+    let soon = decided + SignedDuration::from_secs(30);
+    let next = step(&order(), &Progress::default(), Some(&complete_v2()), None, soon);
+    let waits = begin(&order(), &Progress::default(), next.clone(), &plan, soon);
+    assert_eq!((waits.act, waits.reason, waits.progress.hold), (Act::Nothing, "Holding", None));
+    let late = begin(&order(), &Progress::default(), next, &plan, soon + SignedDuration::from_secs(1));
+    assert_eq!((late.act, reasons(&late.notices)), (Act::Undo, vec![Reason::HoldRefused]));
+}
+
+#[test]
+fn what_cannot_be_held_is_told_and_the_undo_goes_on() {
+    let kept = Application { parent: Some("ApplicationSet stores".into()), ..application("b4d") };
+    for (kind, look, why) in [
+        (ToolKind::Kustomization, Look::Absent, "not in this cluster"),
+        (ToolKind::Kustomization, Look::Forbidden("gitops.flux.enabled is off".into()), "gitops.flux.enabled"),
+        (
+            ToolKind::Kustomization,
+            Look::Kustomization(Kustomization { remote: true, ..kustomization("v2") }),
+            "cluster",
+        ),
+        (
+            ToolKind::Kustomization,
+            Look::Kustomization(Kustomization { delivers: false, ..kustomization("v2") }),
+            "does not say",
+        ),
+        (
+            ToolKind::Application,
+            Look::Application(Application { delivers: false, ..application("b4d") }),
+            "does not say",
+        ),
+        (ToolKind::Application, Look::Application(kept), "ApplicationSet stores"),
+    ] {
+        let next = first(&planned(kind, &look), &Progress::default(), 1);
+        assert_eq!((next.act, reasons(&next.notices)), (Act::Undo, vec![Reason::HoldRefused]), "{look:?}");
+        let hold = next.progress.hold.unwrap();
+        assert!(hold.was_refused() && hold.because.as_ref().unwrap().contains(why), "{hold:?}");
+    }
+}
+
+#[test]
+fn where_nothing_comes_back_by_itself_nothing_is_held() {
+    let drifts = HelmReleaseLook { release: Some("v2".into()), ..HelmReleaseLook::default() };
+    for (kind, look) in [
+        (ToolKind::Application, Look::Application(Application { heals: false, ..application("b4d") })),
+        (ToolKind::HelmRelease, Look::HelmRelease(drifts)),
+        // A label that Helm charts write as well.
+        (ToolKind::PossibleApplication, Look::Absent),
+        (ToolKind::PossibleApplication, Look::Forbidden("off".into())),
+        (ToolKind::PossibleApplication, Look::Application(Application { delivers: false, ..application("b4d") })),
+    ] {
+        assert_eq!(planned(kind, &look), Plan::Nothing, "{kind:?} {look:?}");
+    }
+    assert_eq!(plan(&[], None), Plan::Nothing);
+}
+
+#[test]
+fn an_application_that_a_record_holds_already_is_held_by_the_next_too() {
+    let plan = planned(ToolKind::Application, &Look::Application(held_application("b4d")));
+    assert!(matches!(plan, Plan::Application(..)), "{plan:?}");
+}
+
+#[test]
+fn an_application_that_tracks_by_label_is_one_when_it_says_so() {
+    let plan = planned(ToolKind::PossibleApplication, &Look::Application(application("b4d")));
+    assert!(matches!(&plan, Plan::Application(Tool { kind: ToolKind::Application, .. }, _)), "{plan:?}");
+}
+
+// What is done about one that is there.
+
+fn hold(kind: ToolKind) -> Hold {
+    Hold {
+        tool: tool(kind),
+        requested: at(1),
+        placed: Some(at(2)),
+        mark: Mark { revision: Some("v2".into()), digest: Some("digest of v2".into()) },
+        tried: None,
+        because: None,
+        ended: None,
+    }
+}
+
+struct Stage {
+    bad: Fingerprint,
+    good: Fingerprint,
+    live: Fingerprint,
+}
+
+impl Stage {
+    fn live(name: &str) -> Self {
+        Self { bad: version("v2"), good: version("v1"), live: version(name) }
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene {
+            bad: &self.bad,
+            good: &self.good,
+            live: Some(&self.live),
+            trial: None,
+            is_labelled: true,
+            record: "shop/one",
+            unwanted: None,
+            is_back: true,
+            is_over: true,
+        }
+    }
+}
+
+fn tended(kind: ToolKind, look: Look, scene: &Scene) -> Tended {
+    tend(&hold(kind), &look, scene, at(100))
+}
+
+fn flux(look: Kustomization, scene: &Scene) -> Tended {
+    tended(ToolKind::Kustomization, Look::Kustomization(look), scene)
+}
+
+fn argo(look: Application, scene: &Scene) -> Tended {
+    tended(ToolKind::Application, Look::Application(look), scene)
+}
+
+#[test]
+fn a_hold_that_is_seen_is_placed_and_told_once() {
+    let stage = Stage::live("v1");
+    let asked = Hold { placed: None, ..hold(ToolKind::Kustomization) };
+    let seen = tend(&asked, &Look::Kustomization(kustomization("v2")), &stage.scene(), at(5));
+    assert_eq!((seen.hold.placed, reasons(&seen.notices)), (Some(at(5)), vec![Reason::HoldPlaced]));
+    assert!(seen.notices[0].message.contains("v2"), "{}", seen.notices[0].message);
+    assert!(flux(kustomization("v2"), &stage.scene()).notices.is_empty());
+}
+
+#[test]
+fn one_that_never_was_ends_without_a_word() {
+    let stage = Stage::live("v3");
+    let asked = Hold { placed: None, ..hold(ToolKind::Kustomization) };
+    let scene = Scene { is_labelled: false, ..stage.scene() };
+    let over = tend(&asked, &Look::Kustomization(kustomization("v2")), &scene, at(5));
+    assert_eq!((over.hold.ended, over.notices, over.act), (Some(at(5)), vec![], HoldAct::Nothing));
+    let waits = Scene { is_over: false, ..scene };
+    assert!(tend(&asked, &Look::Kustomization(kustomization("v2")), &waits, at(5)).hold.is_open());
+}
+
+#[test]
+fn who_takes_it_off_by_hand_ends_it() {
+    let stage = Stage::live("v1");
+    let scene = Scene { is_labelled: false, ..stage.scene() };
+    let over = flux(kustomization("v2"), &scene);
+    assert_eq!((over.hold.ended, reasons(&over.notices)), (Some(at(100)), vec![Reason::HoldEnded]));
+    let over = argo(application("v2"), &stage.scene());
+    assert_eq!(over.hold.ended, Some(at(100)));
+    let healed = argo(Application { heals: true, ..held_application("v2") }, &stage.scene());
+    assert_eq!(healed.act, HoldAct::Heal, "only our note is left to take off");
+}
+
+#[test]
+fn while_the_source_says_the_bad_revision_it_is_kept() {
+    let stage = Stage::live("v1");
+    assert_eq!(flux(kustomization("v2"), &stage.scene()).act, HoldAct::Nothing);
+    assert_eq!(argo(held_application("v2"), &stage.scene()).act, HoldAct::Nothing);
+    assert_eq!(argo(Application { synced: false, ..held_application("v3") }, &stage.scene()).act, HoldAct::Nothing);
+    for look in [Look::Unknown("no answer".into()), Look::Forbidden("no".into())] {
+        assert_eq!(tended(ToolKind::Application, look, &stage.scene()).act, HoldAct::Nothing);
+    }
+}
+
+#[test]
+fn an_application_heals_again_when_it_has_synced_a_newer_commit() {
+    let stage = Stage::live("v3");
+    let over = argo(held_application("v3"), &stage.scene());
+    assert_eq!((over.act, over.hold.ended), (HoldAct::Heal, None), "its end is noted when it is seen");
+    assert!(over.hold.because.unwrap().contains("v3"));
+}
+
+#[test]
+fn a_newer_commit_that_still_says_the_bad_revision_ends_nothing() {
+    let stage = Stage::live("v2");
+    assert_eq!(argo(held_application("v3"), &stage.scene()).act, HoldAct::Nothing);
+    assert_eq!(flux(kustomization("v3"), &stage.scene()).act, HoldAct::Nothing);
+}
+
+#[test]
+fn a_kustomization_that_has_moved_on_is_tried() {
+    let stage = Stage::live("v1");
+    let begun = flux(kustomization("v3"), &stage.scene());
+    assert_eq!((begun.act, begun.hold.tried), (HoldAct::Try, Some(at(100))));
+    assert_eq!(begun.hold.mark.revision.as_deref(), Some("v3"));
+    let early = Scene { is_back: false, is_over: false, ..stage.scene() };
+    assert_eq!(flux(kustomization("v3"), &early).act, HoldAct::Nothing, "the good one is not back yet");
+    let other = Stage::live("v9");
+    assert_eq!(flux(kustomization("v3"), &other.scene()).act, HoldAct::Unlabel, "nothing of ours to put away again");
+}
+
+fn on_trial(live: &str, look: Kustomization, second: i64) -> Tended {
+    let stage = Stage::live(live);
+    let scene = Scene { trial: Some(Trial::Paused), is_labelled: false, ..stage.scene() };
+    let tried = Hold { tried: Some(at(100)), ..hold(ToolKind::Kustomization) };
+    tend(&tried, &Look::Kustomization(look), &scene, at(second))
+}
+
+#[test]
+fn a_trial_that_brings_something_new_lets_it_roll_out() {
+    let over = on_trial("v3", kustomization("v3"), 101);
+    assert_eq!(over.act, HoldAct::Let);
+    assert!(over.hold.because.unwrap().contains("v3"));
+}
+
+#[test]
+fn a_trial_that_brings_the_bad_revision_puts_it_away_again() {
+    let over = on_trial("v2", kustomization("v3"), 101);
+    assert_eq!((over.act, reasons(&over.notices)), (HoldAct::UndoAgain, vec![Reason::HoldKept]));
+    assert!(over.hold.is_open());
+    assert_eq!(over.hold.mark.revision.as_deref(), Some("v3"), "the next trial waits for the next commit");
+}
+
+#[test]
+fn a_trial_that_brings_nothing_ends_when_the_tool_says_that_it_came() {
+    let asked = at(100).to_string();
+    let came = Kustomization { handled: Some(asked.clone()), ..kustomization("v3") };
+    assert_eq!(on_trial("v1", kustomization("v3"), 101).act, HoldAct::Nothing);
+    assert_eq!(on_trial("v1", Kustomization { ready: false, ..came.clone() }, 101).act, HoldAct::Nothing);
+    assert_eq!(on_trial("v1", Kustomization { busy: true, ..came.clone() }, 101).act, HoldAct::Nothing);
+    assert_eq!(on_trial("v1", came, 101).act, HoldAct::Let);
+}
+
+#[test]
+fn a_trial_that_nobody_comes_to_ends_as_it_was() {
+    assert_eq!(on_trial("v1", kustomization("v3"), 220).act, HoldAct::Nothing);
+    let over = on_trial("v1", kustomization("v3"), 221);
+    assert_eq!((over.act, over.hold.is_open()), (HoldAct::Relabel, true));
+}
+
+#[test]
+fn what_nobody_wants_any_more_ends() {
+    let stage = Stage::live("v1");
+    let scene = Scene { unwanted: Some("a person released the revision".into()), ..stage.scene() };
+    assert_eq!(flux(kustomization("v2"), &scene).act, HoldAct::Unlabel);
+    assert_eq!(argo(held_application("v2"), &scene).act, HoldAct::Heal);
+    let release = HelmReleaseLook { corrects: true, release: Some("v2".into()), remote: false };
+    assert_eq!(tended(ToolKind::HelmRelease, Look::HelmRelease(release), &scene).act, HoldAct::Unlabel);
+    let trial = Scene { trial: Some(Trial::Paused), is_labelled: false, ..scene };
+    assert_eq!(flux(kustomization("v2"), &trial).act, HoldAct::Let);
+}
+
+#[test]
+fn a_deleted_tool_or_workload_is_held_no_more() {
+    let stage = Stage::live("v1");
+    assert_eq!(tended(ToolKind::Kustomization, Look::Absent, &stage.scene()).act, HoldAct::Unlabel);
+    assert_eq!(tended(ToolKind::Application, Look::Absent, &stage.scene()).hold.ended, Some(at(100)));
+    let gone = Scene { live: None, is_labelled: false, ..stage.scene() };
+    assert_eq!(flux(kustomization("v2"), &gone).hold.ended, Some(at(100)));
+    assert_eq!(argo(held_application("v2"), &gone).act, HoldAct::Heal);
+}
+
+#[test]
+fn a_helm_release_is_held_until_its_next_release() {
+    let stage = Stage::live("v1");
+    let release = |version: &str| {
+        let look = HelmReleaseLook { corrects: true, release: Some(version.into()), remote: false };
+        tended(ToolKind::HelmRelease, Look::HelmRelease(look), &stage.scene())
+    };
+    assert_eq!(release("v2").act, HoldAct::Nothing);
+    assert_eq!(release("v3").act, HoldAct::Unlabel);
+}
+
+#[test]
+fn a_hold_that_has_ended_is_left_alone() {
+    let stage = Stage::live("v1");
+    let over = Hold { ended: Some(at(50)), ..hold(ToolKind::Kustomization) };
+    let left = tend(&over, &Look::Kustomization(kustomization("v3")), &stage.scene(), at(100));
+    assert_eq!((left.act, left.next_look, left.hold), (HoldAct::Nothing, None, over));
+}
+
+#[test]
+fn who_delivers_is_told_and_a_mere_possibility_is_not() {
+    let by = |kind| Delivery { by: vec![Deliverer::Tool(tool(kind))], ..Delivery::default() };
+    assert_eq!(by(ToolKind::Kustomization).told().as_deref(), Some("Flux Kustomization flux/apps"));
+    assert_eq!(by(ToolKind::PossibleApplication).told(), None);
+}
+
+#[test]
+fn a_hold_says_nothing_of_the_phase() {
+    let plan = planned(ToolKind::Application, &Look::Application(application("b4d")));
+    let next = first(&plan, &Progress::default(), 1);
+    assert_eq!(next.progress.phase, Some(Phase::Running));
+}
