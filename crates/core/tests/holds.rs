@@ -279,7 +279,7 @@ fn a_kustomization_that_has_moved_on_is_tried() {
     let stage = Stage::live("v1");
     let begun = flux(kustomization("v3"), &stage.scene());
     assert_eq!((begun.act, begun.hold.tried), (HoldAct::Try, Some(at(100))));
-    assert_eq!(begun.hold.mark.revision.as_deref(), Some("v3"));
+    assert_eq!(begun.hold.mark.revision.as_deref(), Some("v2"), "who dies now must try again");
     let early = Scene { is_back: false, is_over: false, ..stage.scene() };
     assert_eq!(flux(kustomization("v3"), &early).act, HoldAct::Nothing, "the good one is not back yet");
     let other = Stage::live("v9");
@@ -323,6 +323,9 @@ fn a_trial_that_nobody_comes_to_ends_as_it_was() {
     assert_eq!(on_trial("v1", kustomization("v3"), 220).act, HoldAct::Nothing);
     let over = on_trial("v1", kustomization("v3"), 221);
     assert_eq!((over.act, over.hold.is_open()), (HoldAct::Relabel, true));
+    let stage = Stage::live("v1");
+    let again = |second| tend(&over.hold, &Look::Kustomization(kustomization("v3")), &stage.scene(), at(second)).act;
+    assert_eq!((again(699), again(700)), (HoldAct::Nothing, HoldAct::Try), "the commit is not lost");
 }
 
 #[test]

@@ -149,6 +149,10 @@ impl Store {
         if next == known {
             return Ok(known);
         }
+        // What waited for its finalizers goes with the last one.
+        if !next["metadata"]["deletionTimestamp"].is_null() && !has_finalizers(&next) {
+            return Ok(self.remove(call, &key));
+        }
         Ok(self.put_by(&call.manager, key, next, "MODIFIED"))
     }
 
@@ -182,11 +186,20 @@ impl Store {
                 return Err((409, "Conflict", format!("the {field} in the precondition is another")));
             }
         }
-        let mut object = self.objects.remove(&key).ok_or_else(|| not_found(call))?;
+        if has_finalizers(known) {
+            let mut waits = known.clone();
+            waits["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
+            return Ok(self.put_by(&call.manager, key, waits, "MODIFIED"));
+        }
+        Ok(self.remove(call, &key))
+    }
+
+    fn remove(&mut self, call: &Call, key: &Key) -> Value {
+        let mut object = self.objects.remove(key).unwrap_or_default();
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.record(&call.manager, "DELETED", &key.0, object.clone());
-        Ok(object)
+        object
     }
 
     /// Stores an object as it is, under a new version.
@@ -240,6 +253,10 @@ fn own_pause(before: &Value, object: &mut Value, manager: &str) {
             "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:paused": {}}}
         }));
     }
+}
+
+fn has_finalizers(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty())
 }
 
 fn is_custom(call: &Call) -> bool {

@@ -15,6 +15,7 @@ mod faults;
 mod freezes;
 mod gone;
 mod history;
+mod holds;
 mod jobs;
 mod keeping;
 mod leaders;

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy, TargetStatus};
-use snapback_controller::config::{FeaturesConfig, OperatorConfig};
+use snapback_controller::config::{ArgoConfig, FeaturesConfig, FluxConfig, GitOpsConfig, OperatorConfig};
 use snapback_controller::context::Clock;
 use snapback_controller::run::{Options, run};
 use snapback_fake_api::{Call, FakeApi};
@@ -44,6 +44,8 @@ pub(crate) struct World {
     said: Value,
     /// Whether the administrator allows Secrets in `rollback.config`.
     secrets: bool,
+    /// Whether the administrator allows GitOps tools to be held.
+    gitops: bool,
     /// The metrics source, and what stops the time from running ahead of its sockets while that lives.
     source: Option<(SourceConfig, std::sync::mpsc::Sender<()>)>,
     /// What happened, up to a version.
@@ -103,6 +105,7 @@ impl World {
             good: 1,
             said: Value::Null,
             secrets: false,
+            gitops: false,
             source: None,
             facts: RefCell::default(),
         };
@@ -220,6 +223,11 @@ impl World {
         tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await.unwrap();
     }
 
+    /// From the next start on, the administrator allows GitOps tools to be held.
+    pub(crate) fn holds_tools(&mut self) {
+        self.gitops = true;
+    }
+
     /// From the next start on, the administrator does not.
     pub(crate) fn forbid_secrets(&mut self) {
         self.secrets = false;
@@ -294,6 +302,10 @@ impl World {
         Options {
             config: OperatorConfig {
                 sources: self.source.iter().map(|(source, _)| source.clone()).collect(),
+                gitops: GitOpsConfig {
+                    argocd: ArgoConfig { enabled: self.gitops, ..ArgoConfig::default() },
+                    flux: FluxConfig { enabled: self.gitops },
+                },
                 features: FeaturesConfig { secrets_in_config_restore: self.secrets },
                 ..OperatorConfig::default()
             },

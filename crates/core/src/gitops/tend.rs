@@ -24,6 +24,8 @@ const LOOK: SignedDuration = SignedDuration::from_secs(5);
 const WATCH: SignedDuration = SignedDuration::from_secs(1);
 /// How long a trial waits for the tool.
 const TRIAL_ENDS: SignedDuration = SignedDuration::from_mins(2);
+/// When one to which nobody came is begun again.
+const AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// A trial that is under way, as the live workload says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,8 +163,14 @@ fn decide(hold: &Hold, look: &Look, scene: &Scene, now: Timestamp) -> Tended {
                 let why = format!("its source has moved on to {}", newest(one.applied.as_deref()));
                 return act(hold, HoldAct::Unlabel, &why);
             }
+            // Nobody came to the last one: not at once again.
+            let is_early = hold.because.is_some() && hold.tried.is_some_and(|tried| now.duration_since(tried) < AGAIN);
+            if is_early {
+                return keep;
+            }
+            // How far the source is, is noted when it is known what it brings: who dies before tries again.
             let mut begun = act(hold, HoldAct::Try, "");
-            begun.hold = Hold { tried: Some(now), because: None, mark: one.mark(), ..hold.clone() };
+            begun.hold = Hold { tried: Some(now), because: None, ..hold.clone() };
             begun
         }
         (ToolKind::Kustomization, _, _) => {
@@ -229,8 +237,7 @@ fn on_trial(hold: &Hold, look: &Look, scene: &Scene, live: &Fingerprint, now: Ti
         }
         Look::Absent => act(hold, HoldAct::Let, "the Kustomization is gone"),
         _ if now.duration_since(began) > TRIAL_ENDS => {
-            let mut over = act(hold, HoldAct::Relabel, "");
-            over.hold = Hold { because: None, ..hold.clone() };
+            let over = act(hold, HoldAct::Relabel, "nobody came while the workload was not held");
             over
         }
         _ => keep,
