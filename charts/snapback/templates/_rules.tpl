@@ -13,6 +13,12 @@
 - apiGroups: [snapback.dev]
   resources: [rollbacks/status]
   verbs: [update]
+{{- if or .Values.config.gitops.argocd.enabled .Values.config.gitops.flux.enabled }}
+# A record does not go before its hold: a finalizer of ours.
+- apiGroups: [snapback.dev]
+  resources: [rollbacks]
+  verbs: [patch]
+{{- end }}
 # Workloads are watched as metadata and read when they roll out; patch is the undo.
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]

@@ -32,6 +32,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const CONFIG: &str = "apiVersion: config.snapback.dev/v1alpha1
 kind: OperatorConfig
 limits: {perCluster: 1000, fleetBrake: {targets: 1000}}
+gitops: {argocd: {enabled: true}, flux: {enabled: true}}
 ";
 
 pub(crate) struct Bed {
@@ -97,14 +98,25 @@ impl Bed {
     pub(crate) fn operator(&self) -> Result<()> {
         let mut operator = lock(&self.operator);
         if operator.is_none() {
+            // Its rights are in Argo CD's namespace.
+            self.tools.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: argocd}\n")?;
             let chart = tools::repository().join("charts/snapback");
             let namespace = ["--namespace=snapback-system", "--create-namespace", "--set=replicas=0"];
-            self.tools.helm(&[&["install", "snapback", &chart.to_string_lossy()][..], &namespace].concat())?;
+            let held = ["--set=config.gitops.argocd.enabled=true", "--set=config.gitops.flux.enabled=true"];
+            let install = ["install", "snapback", &chart.to_string_lossy()];
+            self.tools.helm(&[&install[..], &namespace, &held].concat())?;
             let client = self.wait(client_as(&self.kubeconfig, OPERATOR))?;
             let _runtime = self.runtime.enter();
             *operator = Some(Operator::start(client, CONFIG)?);
         }
         Ok(())
+    }
+
+    /// Waits until `checkout` is older than what is made next: a policy of the same second would judge it.
+    pub(crate) fn older_than_now(&self, namespace: &str) -> Result<()> {
+        let made: jiff::Timestamp =
+            self.live(namespace)?["metadata"]["creationTimestamp"].as_str().unwrap_or_default().parse()?;
+        until("the next second", || Ok(jiff::Timestamp::now().as_second() > made.as_second())).map(drop)
     }
 
     /// Starts a program that ends with the bed, at the latest.

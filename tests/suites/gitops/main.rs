@@ -7,12 +7,12 @@
 mod argocd;
 mod argocd_facts;
 mod bed;
-mod fight;
 mod flux;
 mod flux_facts;
 mod git;
 #[path = "../shared/operator.rs"]
 mod in_process;
+mod undone;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 22] = [
+const TESTS: [Test; 31] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -34,7 +34,6 @@ const TESTS: [Test; 22] = [
     ("flux_changes_no_pod_after_a_revert_in_git", flux_facts::a_revert_changes_no_pod),
     ("flux_tells_another_commit_by_the_digest", flux_facts::another_commit_is_told_by_the_digest),
     ("flux_does_not_prune_what_is_held", flux_facts::held_is_not_pruned),
-    ("flux_and_an_operator_without_a_hold_end_their_fight", fight::ends),
     ("argocd_applies_what_is_in_git_as_its_own", |bed| argocd_facts::applies(bed, Applies::ClientSide)),
     ("argocd_applies_server_side_as_its_own", |bed| argocd_facts::applies(bed, Applies::ServerSide)),
     ("argocd_reverts_an_undo_at_once", |bed| argocd_facts::fights(bed, Applies::ClientSide)),
@@ -57,6 +56,18 @@ const TESTS: [Test; 22] = [
     ("argocd_keeps_the_hold_for_a_commit_outside_of_its_paths", argocd_facts::another_commit_and_the_paths),
     ("argocd_puts_v2_back_when_the_hold_is_off_too_early", argocd_facts::taken_off_too_early),
     ("argocd_undoes_the_hold_in_an_application_set_unless_told_not_to", argocd_facts::an_application_set),
+    ("flux_undone_from_commit_to_commit", undone::flux_from_commit_to_commit),
+    ("flux_undone_a_commit_elsewhere_starts_no_bad_pod", undone::flux_a_commit_elsewhere),
+    ("flux_undone_a_revert_in_git_ends_the_hold", undone::flux_a_revert),
+    ("flux_undone_a_deleted_policy_ends_the_hold", undone::flux_a_deleted_policy),
+    ("flux_undone_a_released_revision_comes_back", undone::flux_a_release),
+    ("argocd_undone_from_commit_to_commit", |bed| undone::argo_from_commit_to_commit(bed, Applies::ClientSide)),
+    ("argocd_undone_from_commit_to_commit_server_side", |bed| {
+        undone::argo_from_commit_to_commit(bed, Applies::ServerSide)
+    }),
+    ("argocd_undone_a_revert_in_git_ends_the_hold", undone::argo_a_revert),
+    ("argocd_undone_a_commit_elsewhere_is_undone_again", undone::argo_a_commit_elsewhere),
+    ("argocd_undone_what_cannot_be_held_ends_its_fight", undone::argo_an_application_set),
 ];
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
-use snapback_api::v1alpha1::{HOLD_FINALIZER, POLICY_LABEL, Rollback, RollbackPolicy};
+use snapback_api::v1alpha1::{HOLD_FINALIZER, Rollback, RollbackPolicy};
 use snapback_core::gitops::{Deliverer, Hold, HoldAct, Look, Plan, Scene, Tended, Tool, begin, plan, tend};
 use snapback_core::rollback::{Act, Order, Phase, Progress, Step};
 
@@ -208,7 +208,7 @@ async fn unwanted(ctx: &Context, rollback: &Rollback, found: &Look) -> Option<St
     if let Look::Forbidden(why) = found {
         return Some(why.clone());
     }
-    let policy = rollback.labels().get(POLICY_LABEL)?;
+    let policy = rollback.spec.trigger.policy.as_deref()?;
     let policies: Api<RollbackPolicy> = Api::namespaced(ctx.client.clone(), &rollback.namespace().unwrap_or_default());
     let found = crate::timed("the policy", policies.get_metadata_opt(policy)).await;
     matches!(found, Ok(None)).then(|| format!("RollbackPolicy {policy} was deleted"))

@@ -1,0 +1,347 @@
+//! What the operator and a tool make of a bad release together: the undo sticks, the fix rolls out untouched, and nothing of
+//! ours is left. Both are real.
+
+use anyhow::{Context, Result, ensure};
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy};
+use snapback_tests::releases::{V1, V2, V3};
+use snapback_tests::say;
+
+use crate::argocd::{Application, Applies};
+use crate::bed::{Bed, until};
+use crate::flux::Kustomization;
+
+/// A policy that looks at crashes, and the known good v1 under it.
+fn adopted(bed: &Bed, namespace: &str) -> Result<()> {
+    bed.operator()?;
+    bed.tools.kubectl(&["-n", namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
+    bed.older_than_now(namespace)?;
+    bed.tools.apply(&format!(
+        "apiVersion: snapback.dev/v1alpha1
+kind: RollbackPolicy
+metadata: {{name: checkout, namespace: {namespace}}}
+spec:
+  targetRef: {{kind: Deployment, name: checkout}}
+  soak: {{duration: 10s, interval: 1s}}
+  checks: [{{name: crashes, crashRate: {{max: \"50%\"}}}}]
+  rollback: {{verify: {{duration: 1s}}}}
+"
+    ))?;
+    policy(bed, namespace, "adopted", |policy| {
+        let mut targets = policy.status.iter().flat_map(|status| &status.targets);
+        targets.any(|target| target.known_good.as_ref().is_some_and(|good| !good.snapshot.is_empty()))
+    })
+    .map(drop)
+}
+
+fn policy(bed: &Bed, namespace: &str, what: &str, is_so: impl Fn(&RollbackPolicy) -> bool) -> Result<RollbackPolicy> {
+    let policies: Api<RollbackPolicy> = Api::namespaced(bed.client.clone(), namespace);
+    let mut last = None;
+    until(what, || {
+        let policy = bed.wait(policies.get("checkout"))?;
+        let is_so = is_so(&policy);
+        last = Some(policy);
+        Ok(is_so)
+    })
+    .with_context(|| format!("{last:#?}"))?;
+    last.context("no policy")
+}
+
+fn rollbacks(bed: &Bed, namespace: &str) -> Result<Vec<Rollback>> {
+    let rollbacks: Api<Rollback> = Api::namespaced(bed.client.clone(), namespace);
+    Ok(bed.wait(rollbacks.list(&ListParams::default()))?.items)
+}
+
+/// The one record, once it is so.
+fn record(bed: &Bed, namespace: &str, what: &str, is_so: impl Fn(&Rollback) -> bool) -> Result<Rollback> {
+    let mut last = Vec::new();
+    until(what, || {
+        last = rollbacks(bed, namespace)?;
+        Ok(last.len() == 1 && last.iter().all(&is_so))
+    })
+    .with_context(|| format!("{last:#?}"))?;
+    last.pop().context("no Rollback")
+}
+
+/// It succeeded, and its tool is held.
+fn held(bed: &Bed, namespace: &str) -> Result<Rollback> {
+    record(bed, namespace, "undone and held", |record| {
+        let Some(status) = &record.status else { return false };
+        let is_held = status.hold.as_ref().is_some_and(|hold| hold.placed_at.is_some() && hold.ended_at.is_none());
+        status.phase == Some(RollbackPhase::Succeeded) && is_held
+    })
+}
+
+/// The hold has ended, and nothing of it is left.
+fn let_go(bed: &Bed, namespace: &str, managers: &[String]) -> Result<Rollback> {
+    let over = record(bed, namespace, "the end of the hold", |record| {
+        let hold = record.status.as_ref().and_then(|status| status.hold.as_ref());
+        hold.is_some_and(|hold| hold.ended_at.is_some())
+            && record.metadata.finalizers.as_ref().is_none_or(Vec::is_empty)
+    })?;
+    let live = bed.live(namespace)?;
+    let ours = |section: &str| {
+        let keys = live["metadata"][section].as_object().into_iter().flatten().map(|(key, _)| key.clone());
+        keys.filter(|key| key.contains("snapback.dev") || key.ends_with("/reconcile")).collect::<Vec<_>>()
+    };
+    ensure!(ours("labels").is_empty() && ours("annotations").is_empty(), "{:#}", live["metadata"]);
+    ensure!(live["spec"]["paused"] != true, "it is paused");
+    let left = bed.managers(namespace)?;
+    ensure!(left == managers, "left: {left:?}");
+    Ok(over)
+}
+
+/// Pods of a version that were ever asked for after this moment: its ReplicaSet stays at none.
+fn runs_none(bed: &Bed, namespace: &str, image: &str) -> Result<()> {
+    let sets = bed.tools.kubectl(&["-n", namespace, "get", "rs", "-o", "json"])?;
+    let sets: Value = serde_json::from_str(&sets)?;
+    for set in sets["items"].as_array().into_iter().flatten() {
+        let is_of = set["spec"]["template"]["spec"]["containers"][0]["image"] == image;
+        ensure!(!is_of || set["spec"]["replicas"] == 0, "pods of {image} are asked for");
+    }
+    Ok(())
+}
+
+/// The generation of the live object's template as its controller counts it: it rises when pods are to change.
+fn revision(bed: &Bed, namespace: &str) -> Result<Value> {
+    Ok(bed.live(namespace)?["metadata"]["annotations"]["deployment.kubernetes.io/revision"].clone())
+}
+
+const ALONE: &str = "kustomize-controller Apply";
+
+/// v1 known good, v2 from Git undone, its Kustomization held.
+fn flux_held<'a>(bed: &'a Bed, namespace: &str) -> Result<Kustomization<'a>> {
+    let flux = Kustomization::new(bed, namespace)?;
+    flux.released(V1)?;
+    adopted(bed, namespace)?;
+    flux.release(V2)?;
+    held(bed, namespace)?;
+    bed.is_live(namespace, V1)?;
+    Ok(flux)
+}
+
+/// How often the main story is told: `RUNS=100` for the figures.
+fn runs() -> usize {
+    std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1)
+}
+
+/// v1, bad v2, the undo sticks for three intervals, v3 rolls out untouched, the hold is gone.
+pub(crate) fn flux_from_commit_to_commit(bed: &Bed) -> Result<()> {
+    for run in 0..runs() {
+        let namespace = format!("undone-flux-{run}");
+        let flux = flux_held(bed, &namespace)?;
+        let told = policy(bed, &namespace, "told who delivers", |policy| {
+            let mut targets = policy.status.iter().flat_map(|status| &status.targets);
+            targets.any(|target| target.delivered_by.is_some())
+        })?;
+        let by = told.status.and_then(|status| status.targets.into_iter().next()?.delivered_by);
+        ensure!(by == Some(format!("Flux Kustomization {namespace}/{namespace}")), "{by:?}");
+        flux.reconciled(3)?;
+        bed.is_live(&namespace, V1)?;
+        flux.release(V3)?;
+        let waited = bed.until_live(&namespace, V3)?;
+        say(&format!("Flux: v3 was live {:.1} s after its commit, from under a hold", waited.as_secs_f64()));
+        let_go(bed, &namespace, &[ALONE.to_owned()])?;
+        ensure!(rollbacks(bed, &namespace)?.len() == 1, "a loop");
+        bed.tools.kubectl(&["delete", "namespace", &namespace, "--wait=false"])?;
+    }
+    Ok(())
+}
+
+/// A commit elsewhere that builds otherwise and still says v2: seen on trial, put away, and no pod of v2 started.
+pub(crate) fn flux_a_commit_elsewhere(bed: &Bed) -> Result<()> {
+    let namespace = "undone-flux-elsewhere";
+    let flux = flux_held(bed, namespace)?;
+    let before = revision(bed, namespace)?;
+    let other = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: other, namespace: {namespace}}}\n");
+    flux.repository.commit("app/other.yaml", &other)?;
+    let elsewhere = flux.publish()?;
+    record(bed, namespace, "the trial", |record| {
+        let hold = record.status.as_ref().and_then(|status| status.hold.as_ref());
+        hold.is_some_and(|hold| hold.tried_at.is_some() && hold.revision.as_ref() == Some(&elsewhere))
+    })?;
+    bed.until_live(namespace, V1)?;
+    flux.reconciled(3)?;
+    bed.is_live(namespace, V1)?;
+    runs_none(bed, namespace, "shop/checkout:v2")?;
+    ensure!(revision(bed, namespace)? == before, "its controller saw v2");
+    ensure!(rollbacks(bed, namespace)?.len() == 1, "a loop");
+    flux.release(V3)?;
+    bed.until_live(namespace, V3)?;
+    let_go(bed, namespace, &[ALONE.to_owned()]).map(drop)
+}
+
+/// A revert in Git: the hold ends, and no pod changes.
+pub(crate) fn flux_a_revert(bed: &Bed) -> Result<()> {
+    let namespace = "undone-flux-revert";
+    let flux = flux_held(bed, namespace)?;
+    let before = revision(bed, namespace)?;
+    flux.repository.revert()?;
+    flux.publish()?;
+    let_go(bed, namespace, &[ALONE.to_owned()])?;
+    bed.is_live(namespace, V1)?;
+    ensure!(revision(bed, namespace)? == before, "its pods changed");
+    Ok(())
+}
+
+/// Who deletes the record, ends its hold, and the tool has its way; nobody is left with a label.
+pub(crate) fn flux_a_deleted_policy(bed: &Bed) -> Result<()> {
+    let namespace = "undone-flux-deleted";
+    let _flux = flux_held(bed, namespace)?;
+    bed.tools.kubectl(&["-n", namespace, "delete", "rollbackpolicy", "checkout"])?;
+    bed.until_live(namespace, V2)?;
+    let_go(bed, namespace, &[ALONE.to_owned()])?;
+    bed.tools.kubectl(&["-n", namespace, "delete", "rollbacks", "--all", "--timeout=30s"]).map(drop)
+}
+
+/// A person releases the revision: the hold ends, and it is judged anew.
+pub(crate) fn flux_a_release(bed: &Bed) -> Result<()> {
+    let namespace = "undone-flux-released";
+    let _flux = flux_held(bed, namespace)?;
+    let record = rollbacks(bed, namespace)?.pop().context("no Rollback")?;
+    let rollbacks: Api<Rollback> = Api::namespaced(bed.client.clone(), namespace);
+    let patch =
+        Patch::Merge(json!({"spec": {"released": {"by": "kubernetes-admin", "reason": "the database is back"}}}));
+    let name = record.metadata.name.context("a name")?;
+    bed.wait(rollbacks.patch(&name, &PatchParams::default(), &patch))?;
+    until("v2 to be back, and undone by another decision", || Ok(self::rollbacks(bed, namespace)?.len() == 2)).map(drop)
+}
+
+fn argo_alone(applies: Applies) -> String {
+    let how = if applies == Applies::ServerSide { "Apply" } else { "Update" };
+    format!("argocd-controller {how}")
+}
+
+fn heals(argocd: &Application) -> Result<bool> {
+    let object = argocd.get()?;
+    let note = &object["metadata"]["annotations"]["snapback.dev/held-by"];
+    let heals = object["spec"]["syncPolicy"]["automated"]["selfHeal"] == true;
+    ensure!(heals == note.is_null(), "{note} and {heals}");
+    Ok(heals)
+}
+
+fn argo_held<'a>(bed: &'a Bed, namespace: &str, applies: Applies) -> Result<Application<'a>> {
+    let argocd = Application::new(bed, namespace, applies, V1)?;
+    adopted(bed, namespace)?;
+    argocd.commit(V2)?;
+    argocd.refresh()?;
+    held(bed, namespace)?;
+    bed.is_live(namespace, V1)?;
+    ensure!(!heals(&argocd)?, "it heals");
+    Ok(argocd)
+}
+
+/// The same story.
+pub(crate) fn argo_from_commit_to_commit(bed: &Bed, applies: Applies) -> Result<()> {
+    for run in 0..runs() {
+        let namespace = format!("undone-argo-{applies:?}-{run}").to_lowercase();
+        let argocd = argo_held(bed, &namespace, applies)?;
+        argocd.reconciled(3)?;
+        bed.is_live(&namespace, V1)?;
+        let fix = argocd.commit(V3)?;
+        argocd.refresh()?;
+        argocd.synced(&fix)?;
+        bed.until_live(&namespace, V3)?;
+        let_go(bed, &namespace, &[argo_alone(applies)])?;
+        ensure!(heals(&argocd)?, "it does not heal");
+        argocd.reconciled(1)?;
+        bed.is_live(&namespace, V3)?;
+        ensure!(rollbacks(bed, &namespace)?.len() == 1, "a loop");
+    }
+    Ok(())
+}
+
+/// A revert in Git is synced without a sync: the hold ends all the same.
+pub(crate) fn argo_a_revert(bed: &Bed) -> Result<()> {
+    let namespace = "undone-argo-revert";
+    let argocd = argo_held(bed, namespace, Applies::ServerSide)?;
+    let before = revision(bed, namespace)?;
+    argocd.repository.revert()?;
+    argocd.refresh()?;
+    let_go(bed, namespace, &[argo_alone(Applies::ServerSide)])?;
+    ensure!(heals(&argocd)?, "it does not heal");
+    argocd.reconciled(1)?;
+    bed.is_live(namespace, V1)?;
+    ensure!(revision(bed, namespace)? == before, "its pods changed");
+    Ok(())
+}
+
+/// Any other commit brings v2 back: undone at once, by a record that says why, and held on.
+pub(crate) fn argo_a_commit_elsewhere(bed: &Bed) -> Result<()> {
+    let namespace = "undone-argo-elsewhere";
+    let argocd = argo_held(bed, namespace, Applies::ServerSide)?;
+    argocd.repository.commit("README.md", "Nothing that is deployed.\n")?;
+    argocd.refresh()?;
+    until("undone again, and held", || {
+        let all = rollbacks(bed, namespace)?;
+        let held = all.iter().filter(|one| {
+            let status = one.status.as_ref();
+            let hold = status.and_then(|status| status.hold.as_ref());
+            status.is_some_and(|status| status.phase == Some(RollbackPhase::Succeeded))
+                && hold.is_some_and(|hold| hold.placed_at.is_some())
+        });
+        Ok(held.count() == 2)
+    })?;
+    bed.is_live(namespace, V1)?;
+    argocd.reconciled(3)?;
+    bed.is_live(namespace, V1)?;
+    ensure!(!heals(&argocd)?, "it heals");
+    let fix = argocd.commit(V3)?;
+    argocd.refresh()?;
+    argocd.synced(&fix)?;
+    until("both holds ended", || {
+        let all = rollbacks(bed, namespace)?;
+        Ok(all.iter().all(|one| {
+            let hold = one.status.as_ref().and_then(|status| status.hold.as_ref());
+            hold.is_some_and(|hold| hold.ended_at.is_some())
+        }))
+    })?;
+    ensure!(heals(&argocd)?, "it does not heal");
+    Ok(())
+}
+
+/// What an ApplicationSet keeps is not held, and people hear why. Snapback and Argo CD put each other's template back a few
+/// times, and then Snapback stops and calls a person.
+pub(crate) fn argo_an_application_set(bed: &Bed) -> Result<()> {
+    let namespace = "undone-argo-set";
+    let argocd = Application::unmade(bed, namespace)?;
+    bed.argocd()?.with_sets(bed)?;
+    argocd.commit(V1)?;
+    let set = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet",
+        "metadata": {"name": namespace, "namespace": "argocd"},
+        "spec": {
+            "generators": [{"list": {"elements": [{}]}}],
+            "template": {"metadata": {"name": namespace}, "spec": argocd.spec(Applies::ServerSide)}
+        }
+    });
+    bed.tools.apply(&set.to_string())?;
+    until("the Application of the set", || Ok(argocd.get().is_ok()))?;
+    argocd.synced(&argocd.repository.head()?)?;
+    adopted(bed, namespace)?;
+    argocd.commit(V2)?;
+    argocd.refresh()?;
+    until("the reason", || {
+        Ok(rollbacks(bed, namespace)?.iter().any(|one| {
+            let hold = one.status.as_ref().and_then(|status| status.hold.as_ref());
+            let because = hold.and_then(|hold| hold.because.as_ref());
+            because.is_some_and(|because| because.contains("ApplicationSet undone-argo-set"))
+        }))
+    })?;
+    ensure!(argocd.get()?["metadata"]["annotations"]["snapback.dev/held-by"].is_null(), "it was held");
+    // What comes back between an undo and its hand-back is v2 with what only v1 has: to us another revision, which is judged
+    // and then held by the limit of automatic rollbacks instead.
+    policy(bed, namespace, "the fight to end", |policy| {
+        let mut targets = policy.status.iter().flat_map(|status| &status.targets);
+        targets.any(|target| target.reason == "AwaitingApproval" || target.reason == "Contended")
+    })?;
+    let written = rollbacks(bed, namespace)?.len();
+    ensure!(written <= 4, "{written} records");
+    let generation = bed.live(namespace)?["metadata"]["generation"].clone();
+    argocd.reconciled(3)?;
+    let after = bed.live(namespace)?["metadata"]["generation"].clone();
+    ensure!(after == generation, "somebody still writes: {generation}, {after}");
+    Ok(())
+}
