@@ -59,7 +59,9 @@ pub async fn run() -> Result<bool> {
     tokio::task::spawn_blocking(move || install.install_operator(&[("default", prometheus)])).await??;
     tools.kubectl(&["create", "namespace", NAMESPACE])?;
     let bench = Bench { client: cluster.client.clone(), tools, _cluster: cluster };
-    println!("| replicas | maxSurge / maxUnavailable | kubectl | Normal | ratio | Fast | ratio | floor | Fast / floor |");
+    println!(
+        "| replicas | maxSurge / maxUnavailable | kubectl | Normal | ratio | Fast | ratio | floor | Fast / floor |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     let mut reached = true;
     for (replicas, surge, unavailable, times, normal_goal, fast_goal) in [
@@ -77,8 +79,7 @@ pub async fn run() -> Result<bool> {
             fast.push(bench.undo(By::Fast, replicas, surge, unavailable).await?);
             floor.push(bench.floor().await?);
         }
-        let [kubectl, normal, fast, floor] =
-            [kubectl, normal, fast, floor].map(|taken| median(taken).as_secs_f64());
+        let [kubectl, normal, fast, floor] = [kubectl, normal, fast, floor].map(|taken| median(taken).as_secs_f64());
         let (normal_ratio, fast_ratio, of_floor) = (normal / kubectl, fast / kubectl, fast / floor);
         println!(
             "| {replicas} | {surge} / {unavailable} | {kubectl:.1} s | {normal:.1} s | {normal_ratio:.2} | {fast:.1} s | \

@@ -212,7 +212,7 @@ fn workload() -> Workload {
         pods: Vec::new(),
         owners: Vec::new(),
         helm_release: None,
-        delivery: Default::default(),
+        delivery: snapback_core::gitops::Delivery::default(),
         rolling: None,
         replacing: Replacing::default(),
         said: Said::default(),

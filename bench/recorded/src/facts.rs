@@ -273,7 +273,7 @@ impl Facts {
             pods: pods.collect(),
             owners: Vec::new(),
             helm_release: None,
-        delivery: Default::default(),
+            delivery: snapback_core::gitops::Delivery::default(),
             rolling: None,
             replacing: Replacing::default(),
             said: Said::default(),

@@ -286,7 +286,7 @@ fn workload(count: usize) -> Workload {
         pods: pods.collect(),
         owners: Vec::new(),
         helm_release: None,
-        delivery: Default::default(),
+        delivery: snapback_core::gitops::Delivery::default(),
         rolling: None,
         said: Said::default(),
     }

@@ -30,6 +30,7 @@ fn kustomization(revision: &str) -> Kustomization {
 fn application(revision: &str) -> Application {
     Application {
         heals: true,
+        settled: true,
         synced: true,
         compared: Some(revision.into()),
         applied: Some(revision.into()),
@@ -90,7 +91,19 @@ fn a_hold_that_never_gets_a_clear_answer_does_not_keep_a_bad_release() {
     assert_eq!(first(&Plan::Nothing, &asked, 31).act, Act::Hold);
     let next = first(&Plan::Nothing, &asked, 32);
     assert_eq!((next.act, reasons(&next.notices)), (Act::Undo, vec![Reason::HoldRefused]));
-    assert!(next.progress.hold.unwrap().was_refused());
+    assert!(next.progress.hold.unwrap().is_open(), "it may be in place, and is to be ended then");
+}
+
+#[test]
+fn an_application_whose_controller_has_not_looked_yet_is_not_held_yet() {
+    let stage = Stage::live("v2");
+    let asked = Hold { placed: None, ..hold(ToolKind::Application) };
+    let busy = Application { settled: false, ..held_application("v2") };
+    let scene = Scene { is_over: false, is_back: false, ..stage.scene() };
+    assert_eq!(tend(&asked, &Look::Application(busy.clone()), &scene, at(5)).hold.placed, None);
+    assert_eq!(tend(&asked, &Look::Application(held_application("v2")), &scene, at(5)).hold.placed, Some(at(5)));
+    // Once the record is over it is there to be ended.
+    assert_eq!(tend(&asked, &Look::Application(busy), &stage.scene(), at(5)).hold.placed, Some(at(5)));
 }
 
 #[test]

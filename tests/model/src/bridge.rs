@@ -160,7 +160,7 @@ fn workload(deployment: &Deployment) -> Workload {
         pods: Vec::new(),
         owners: Vec::new(),
         helm_release: None,
-        delivery: Default::default(),
+        delivery: snapback_core::gitops::Delivery::default(),
         rolling: None,
         replacing: Replacing::default(),
         said: Said::default(),

@@ -3,7 +3,7 @@
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use snapback_core::gitops::{HELD_BY, Tool, holders};
+use snapback_core::gitops::{HELD_BY, REFRESH, Tool, holders};
 
 use super::look::tools;
 use crate::FIELD_MANAGER;
@@ -25,7 +25,7 @@ pub enum Placed {
     Unknown(String),
 }
 
-/// Switches self-heal off, and notes that this record holds it.
+/// Switches self-heal off, notes that this record holds it, and asks Argo CD to look: only then has it seen that.
 pub async fn hold(client: &Client, config: &GitOpsConfig, tool: &Tool, record: &str) -> Placed {
     change(client, config, tool, |holders| {
         if !holders.iter().any(|one| one == record) {
@@ -70,9 +70,10 @@ fn body(live: &Value, next: impl Fn(&mut Vec<String>)) -> Option<Value> {
     let mut after = before.clone();
     next(&mut after);
     after.sort();
-    let heals = &live["spec"]["syncPolicy"]["automated"]["selfHeal"];
-    // What somebody else switched on or off since is theirs.
-    let is_ours = if after.is_empty() { !before.is_empty() && heals == false } else { heals == true };
+    // What somebody else switched on since, or automated no more, is theirs. Argo CD drops a `false` when it writes the object.
+    let automated = &live["spec"]["syncPolicy"]["automated"];
+    let heals = automated["selfHeal"] == true;
+    let is_ours = automated.is_object() && if after.is_empty() { !before.is_empty() && !heals } else { heals };
     if before == after && !is_ours {
         return None;
     }
@@ -81,6 +82,9 @@ fn body(live: &Value, next: impl Fn(&mut Vec<String>)) -> Option<Value> {
         "resourceVersion": live["metadata"]["resourceVersion"],
         "annotations": {HELD_BY: annotation}
     }});
+    if !after.is_empty() && is_ours {
+        body["metadata"]["annotations"][REFRESH] = json!("normal");
+    }
     if is_ours {
         body["spec"] = json!({"syncPolicy": {"automated": {"selfHeal": after.is_empty()}}});
     }
@@ -144,6 +148,16 @@ mod tests {
         assert_eq!(held(&application(false, &["shop/a"]), "shop/a"), None);
         assert_eq!(healed(&application(false, &[]), "shop/a"), None, "somebody's own choice");
         assert_eq!(healed(&application(true, &[]), "shop/a"), None);
+    }
+
+    #[test]
+    fn a_switch_that_argo_cd_dropped_is_off() {
+        let mut live = application(false, &["shop/a"]);
+        live["spec"]["syncPolicy"]["automated"] = json!({"prune": true});
+        let last = healed(&live, "shop/a").unwrap();
+        assert_eq!(last["spec"]["syncPolicy"]["automated"]["selfHeal"], true);
+        live["spec"]["syncPolicy"] = json!({});
+        assert_eq!(healed(&live, "shop/a").unwrap()["spec"], Value::Null, "it is automated no more");
     }
 
     #[test]

@@ -117,6 +117,14 @@ fn reconcile(api: &FakeApi, commit: &str, version: &str, well: bool) {
 /// As Argo CD's application controller: a new commit is synced, and drift only where self-heal is on.
 fn sync(api: &FakeApi, commit: &'static str, version: &str, well: bool, last: &mut &'static str) {
     let Some(mut object) = api.object(ARGO.1, "argocd", "apps") else { return };
+    if object["metadata"]["annotations"]["argocd.argoproj.io/refresh"].is_string() {
+        let mut seen = object.clone();
+        seen["metadata"] = json!({
+            "name": "apps", "namespace": "argocd", "annotations": {"argocd.argoproj.io/refresh": null}
+        });
+        api.apply(ARGO.0, ARGO.1, &seen);
+        object = api.object(ARGO.1, "argocd", "apps").unwrap();
+    }
     if *last != commit || object["spec"]["syncPolicy"]["automated"]["selfHeal"] == true {
         api.apply("apps/v1", "deployments", &manifest(version, well, ARGO));
         *last = commit;

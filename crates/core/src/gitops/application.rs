@@ -21,6 +21,9 @@ pub struct Application {
     pub applied: Option<String>,
     /// Whether it says that this workload is one of its resources.
     pub delivers: bool,
+    /// Whether no sync is under way, and it has looked since the last request. A controller whose copy of the Application is
+    /// old heals once more.
+    pub settled: bool,
     /// The `Rollback`s that hold it, as our annotation says. It heals again when the last one has let go.
     pub held_by: Vec<String>,
     /// Who writes the Application itself again: `ApplicationSet stores`.
@@ -45,6 +48,9 @@ impl Application {
             compared: revision(&status["sync"]),
             applied: revision(&status["operationState"]["syncResult"]),
             delivers: status["resources"].as_array().is_some_and(|all| all.iter().any(is_it)),
+            settled: raw["metadata"]["annotations"][super::REFRESH].is_null()
+                && raw["operation"].is_null()
+                && status["operationState"]["phase"] != "Running",
             held_by: holders(raw),
             parent: parent(&raw["metadata"]),
         }
@@ -161,6 +167,23 @@ mod tests {
         let mut raw = synced("");
         raw["status"]["sync"]["revisions"] = json!(["a", "b"]);
         assert_eq!(Application::read(&raw, CHECKOUT).compared.as_deref(), Some("a,b"));
+    }
+
+    #[test]
+    fn it_is_settled_when_it_has_looked_and_nothing_is_under_way() {
+        assert!(Application::read(&synced("a"), CHECKOUT).settled);
+        let with = |place: &str, value: Value| {
+            let mut raw = synced("a");
+            match place {
+                "annotation" => raw["metadata"]["annotations"][super::super::REFRESH] = value,
+                "operation" => raw["operation"] = value,
+                _ => raw["status"]["operationState"]["phase"] = value,
+            }
+            Application::read(&raw, CHECKOUT).settled
+        };
+        assert!(!with("annotation", json!("normal")));
+        assert!(!with("operation", json!({"sync": {}})));
+        assert!(!with("phase", json!("Running")));
     }
 
     #[test]

@@ -178,8 +178,11 @@ pub fn begin(order: &Order, progress: &Progress, mut next: Step, plan: &Plan, no
         (Some(hold), _) if hold.is_open() && hold.placed.is_none() && hold.label().is_none() => {
             let message = holding(&hold.tool, &order.from.name());
             if now.duration_since(hold.requested) > PATIENCE {
-                let why = hold.because.clone().unwrap_or_else(|| "nobody knows why".to_owned());
-                return without(next, hold.tool, format!("its self-heal could not be switched off: {why}"), now);
+                // It may be in place all the same: that is seen later, and then it is to be ended.
+                let why = hold.because.clone().unwrap_or_else(|| "a sync of it is under way".to_owned());
+                next.notices.push(refused(&hold.tool, &why));
+                next.progress.hold = Some(hold);
+                return next;
             }
             wait(next, Some(hold), Act::Hold, message)
         }
@@ -217,10 +220,13 @@ fn holding(tool: &Tool, bad: &str) -> String {
     format!("{tool} is being held, so that it does not bring {bad} back")
 }
 
+fn refused(tool: &Tool, why: &str) -> Notice {
+    Notice::new(Reason::HoldRefused, format!("{tool} may put the bad revision back: it is not held ({why})"))
+}
+
 /// A hold that cannot be is no reason to leave a bad release where it is.
 fn without(mut next: Step, tool: Tool, why: String, now: Timestamp) -> Step {
-    let message = format!("{tool} may put the bad revision back: it cannot be held ({why})");
-    next.notices.push(Notice::new(Reason::HoldRefused, message));
+    next.notices.push(refused(&tool, &why));
     next.progress.hold = Some(Hold::none(tool, why, now));
     next
 }

@@ -36,6 +36,9 @@ pub const DISABLED: &str = "disabled";
 /// On an Application, by us: the `Rollback` that holds it, `shop/checkout-7f5aa-6870515aab`.
 pub const HELD_BY: &str = "snapback.dev/held-by";
 
+/// On an Application: asks Argo CD to look at it now; gone when it has.
+pub const REFRESH: &str = "argocd.argoproj.io/refresh";
+
 /// What a live workload says of who delivers it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivery {

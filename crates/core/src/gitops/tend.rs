@@ -136,7 +136,10 @@ pub fn tend(hold: &Hold, look: &Look, scene: &Scene, now: Timestamp) -> Tended {
 fn is_in_place(hold: &Hold, look: &Look, scene: &Scene) -> Option<bool> {
     match (hold.label(), look) {
         (Some(_), _) => Some(scene.live.is_some() && (scene.is_labelled || scene.trial.is_some())),
-        (None, Look::Application(one)) => Some(one.held_by.iter().any(|record| record == scene.record)),
+        (None, Look::Application(one)) => {
+            let is_ours = one.held_by.iter().any(|record| record == scene.record);
+            Some(is_ours && (one.settled || hold.placed.is_some() || scene.is_over))
+        }
         (None, Look::Absent) => Some(false),
         (None, _) => None,
     }

@@ -131,7 +131,7 @@ pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
         revisions,
         owners: Vec::new(),
         helm_release: None,
-        delivery: Default::default(),
+        delivery: snapback_core::gitops::Delivery::default(),
         rolling: None,
         replacing: Replacing::default(),
         said: Said::default(),

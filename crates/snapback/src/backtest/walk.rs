@@ -276,7 +276,7 @@ fn workload(story: &Story<'_>, pods: Vec<PodFacts>) -> Workload {
         pods,
         owners: Vec::new(),
         helm_release: None,
-        delivery: Default::default(),
+        delivery: snapback_core::gitops::Delivery::default(),
         rolling: None,
         replacing: Replacing::default(),
         said: Said::default(),
