@@ -48,6 +48,8 @@ impl Bed {
         let tools = Tools::new(&cluster.kubeconfig);
         let install = tools.clone();
         tokio::task::spawn_blocking(move || {
+            // Where the rights for holds are; the documentation names it.
+            install.kubectl(&["create", "namespace", "argocd"])?;
             let chart = tools::repository().join("charts/snapback");
             install.helm(&[
                 "install",

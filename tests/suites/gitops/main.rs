@@ -26,7 +26,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 31] = [
+const TESTS: [Test; 32] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -67,6 +67,7 @@ const TESTS: [Test; 31] = [
     }),
     ("argocd_undone_a_revert_in_git_ends_the_hold", undone::argo_a_revert),
     ("argocd_undone_a_commit_elsewhere_is_undone_again", undone::argo_a_commit_elsewhere),
+    ("argocd_undone_and_flux_the_operator_can_do_nothing_but_hold", undone::confined),
     ("argocd_undone_what_cannot_be_held_ends_its_fight", undone::argo_an_application_set),
 ];
 

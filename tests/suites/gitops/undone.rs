@@ -1,7 +1,7 @@
 //! What the operator and a tool make of a bad release together: the undo sticks, the fix rolls out untouched, and nothing of
 //! ours is left. Both are real.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use snapback_tests::say;
 use crate::argocd::{Application, Applies};
 use crate::bed::{Bed, until};
 use crate::flux::Kustomization;
+use crate::in_process::OPERATOR;
 
 /// A policy that looks at crashes, and the known good v1 under it.
 fn adopted(bed: &Bed, namespace: &str) -> Result<()> {
@@ -343,4 +344,52 @@ pub(crate) fn argo_an_application_set(bed: &Bed) -> Result<()> {
     let after = bed.live(namespace)?["metadata"]["generation"].clone();
     ensure!(after == generation, "somebody still writes: {generation}, {after}");
     Ok(())
+}
+
+/// Of what it may patch, the operator's own rights let nothing through but a hold.
+pub(crate) fn confined(bed: &Bed) -> Result<()> {
+    let namespace = "undone-argo-confined";
+    let argocd = Application::new(bed, namespace, Applies::ServerSide, V1)?;
+    let flux = Kustomization::new(bed, "undone-flux-confined")?;
+    flux.released(V1)?;
+    bed.operator()?;
+    bed.tools.apply(&format!(
+        "apiVersion: snapback.dev/v1alpha1\nkind: Rollback\nmetadata: {{name: waits, namespace: {namespace}}}\n\
+         spec: {{target: {{kind: Deployment, name: none}}, trigger: {{type: Manual}}}}\n"
+    ))?;
+    let refused = |namespace: &str, object: &str, patch: Value| -> Result<()> {
+        let (patch, who) = (patch.to_string(), format!("--as={OPERATOR}"));
+        let arguments = ["-n", namespace, &who, "patch", object, "--type=merge", "-p", &patch];
+        let Err(refusal) = bed.tools.kubectl(&arguments) else { bail!("{object} took {patch}") };
+        let refusal = format!("{refusal:#}");
+        ensure!(refusal.contains("the operator may"), "{object}, {patch}: {refusal}");
+        Ok(())
+    };
+    for patch in [
+        json!({"spec": {"source": {"path": "elsewhere"}}}),
+        json!({"spec": {"syncPolicy": {"automated": {"prune": false}}}}),
+        json!({"spec": {"syncPolicy": {"automated": null}}}),
+        json!({"spec": {"syncPolicy": {"syncOptions": ["Replace=true"]}}}),
+        json!({"operation": {"sync": {}}}),
+        json!({"status": {"sync": {"status": "Synced"}}}),
+        json!({"metadata": {"annotations": {"argocd.argoproj.io/skip-reconcile": "true"}}}),
+        json!({"metadata": {"finalizers": ["resources-finalizer.argocd.argoproj.io"]}}),
+    ] {
+        refused("argocd", &format!("application/{}", argocd.namespace), patch)?;
+    }
+    for patch in [
+        json!({"spec": {"suspend": true}}),
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        json!({"metadata": {"annotations": {"a": "b"}}}),
+    ] {
+        refused(&flux.namespace, &format!("kustomization.kustomize.toolkit.fluxcd.io/{}", flux.namespace), patch)?;
+    }
+    for patch in [
+        json!({"metadata": {"labels": {"app": "other"}}}),
+        json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/reconcile": "enabled"}}}),
+    ] {
+        refused(&flux.namespace, "deployment/checkout", patch)?;
+    }
+    refused(namespace, "rollback/waits", json!({"spec": {"approval": {"decision": "Approved", "by": "x"}}}))?;
+    argocd.hold()
 }

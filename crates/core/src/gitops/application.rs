@@ -9,6 +9,7 @@ use crate::workload::Kind;
 pub const SELF_HEAL: &str = "/spec/syncPolicy/automated/selfHeal";
 
 /// One look at an Application.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Application {
     /// Whether it puts back by itself what somebody changed.

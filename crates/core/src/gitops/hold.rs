@@ -233,6 +233,7 @@ fn without(mut next: Step, tool: Tool, why: String, now: Timestamp) -> Step {
 
 impl Hold {
     /// In place now.
+    #[must_use]
     pub fn placed(mut self, now: Timestamp) -> Self {
         self.placed.get_or_insert(now);
         self.because = None;
@@ -240,11 +241,13 @@ impl Hold {
     }
 
     /// Not let in, for good reason.
+    #[must_use]
     pub fn refused(self, why: String, now: Timestamp) -> Self {
         Self { because: Some(why), ended: Some(now), ..self }
     }
 
     /// Nobody knows whether it is in place: tried again, for a while.
+    #[must_use]
     pub fn unanswered(self, why: String) -> Self {
         Self { because: Some(why), ..self }
     }

@@ -13,6 +13,7 @@ pub const RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 
 /// One look at a Kustomization.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Kustomization {
     /// Whether it delivers to another cluster: then it is another one of the same name that delivers here.

@@ -240,8 +240,7 @@ fn on_trial(hold: &Hold, look: &Look, scene: &Scene, live: &Fingerprint, now: Ti
         }
         Look::Absent => act(hold, HoldAct::Let, "the Kustomization is gone"),
         _ if now.duration_since(began) > TRIAL_ENDS => {
-            let over = act(hold, HoldAct::Relabel, "nobody came while the workload was not held");
-            over
+            act(hold, HoldAct::Relabel, "nobody came while the workload was not held")
         }
         _ => keep,
     }
