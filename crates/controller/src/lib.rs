@@ -3,6 +3,7 @@
 //! Two controllers that share no code path: [`policy`] judges and creates `Rollback`s, [`rollback`] acts on them.
 
 pub mod announce;
+mod backoff;
 mod bounded;
 mod caught;
 mod concern;

@@ -15,6 +15,7 @@ use snapback_core::workload::FROZEN;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
+use crate::backoff::OfAWatch;
 use crate::run::watch_config;
 
 /// Pod events come in bursts; one look serves them all.
@@ -45,7 +46,7 @@ impl PodWatches {
         let policy = ObjectRef::<DeserializeGuard<RollbackPolicy>>::new(policy).within(namespace);
         let wake = self.wake.clone();
         let task = tokio::spawn(async move {
-            let mut events = watcher(pods, config).default_backoff().touched_objects().map_ok(drop).boxed();
+            let mut events = watcher(pods, config).backoff(OfAWatch::default()).touched_objects().map_ok(drop).boxed();
             while let Some(event) = events.next().await {
                 if event.is_err() {
                     continue;

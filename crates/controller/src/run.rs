@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::announce::Announcer;
+use crate::backoff::{OfAWatch, OfAll};
 use crate::bounded::bounded;
 use crate::caught::caught;
 use crate::concern::{policies_of, policies_of_record, rollbacks_of};
@@ -215,7 +216,7 @@ fn operate(
     let mut changes = SpecChanges::default();
     let forgetting = Arc::clone(&shared);
     let policy_events = watcher(policy_api, watch_config())
-        .default_backoff()
+        .backoff(OfAWatch::default())
         .reflect(policy_writer)
         .inspect_ok(move |event| {
             for changed in changes.of(event) {
@@ -228,13 +229,14 @@ fn operate(
         .inspect(lists.note(|lists| &lists.policies))
         .applied_objects();
     let policies = Controller::for_stream(policy_events, policy_store.clone())
-        .with_config(Config::default().concurrency(CONCURRENCY));
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .trigger_backoff(OfAll);
     let (of_record, of_policy) = (policy_store.clone(), policy_store.clone());
     let [of_deployment, of_stateful_set, of_daemon_set] = std::array::from_fn(|_| policy_store.clone());
     let (acted, for_policies) = mpsc::unbounded_channel();
     let rollback_api = api::<DeserializeGuard<Rollback>>(client, namespace.as_deref());
     let rollback_events = watcher(rollback_api, watch_config())
-        .default_backoff()
+        .backoff(OfAWatch::default())
         .reflect(rollback_writer)
         .inspect(lists.note(|lists| &lists.rollbacks))
         .touched_objects()
@@ -252,8 +254,9 @@ fn operate(
     let policy_context = Arc::new(PolicyContext { shared: Arc::clone(&shared), policies: policy_store });
 
     let of_workload = rollback_store.clone();
-    let rollbacks =
-        Controller::for_stream(rollback_events, rollback_store).with_config(Config::default().concurrency(CONCURRENCY));
+    let rollbacks = Controller::for_stream(rollback_events, rollback_store)
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .trigger_backoff(OfAll);
     let rollbacks = rollbacks
         .reconcile_on(
             tokio_stream(for_rollbacks)
@@ -329,7 +332,7 @@ impl Watching<'_> {
         let (store, writer) = reflector::store::<PartialObjectMeta<K>>();
         let rolled = self.rolled.clone();
         let events = watcher(api::<PartialObjectMeta<K>>(self.client, self.namespace), watch_config())
-            .default_backoff()
+            .backoff(OfAWatch::default())
             .modify(slim)
             .reflect(writer)
             .inspect(self.lists.note(which))

@@ -21,6 +21,7 @@ mod keeping;
 mod leaders;
 mod matrix;
 mod others;
+mod outages;
 mod pairs;
 mod panics;
 mod probes;
