@@ -159,7 +159,7 @@ fn a_rollback(given: &Value, rollback: &Rollback, workload: &Workload, now: Time
         let live = workload.map(|workload| &workload.live);
         assert!(live == Some(&order.from.fingerprint), "an undo of what is not live");
         let noted = &next.progress;
-        assert!(noted.undo_requested.is_some() && noted.number_at_request.is_some(), "not noted before it is sent");
+        assert!(noted.undo_requested.is_some() && noted.generation_at_request.is_some(), "not noted before it is sent");
         assert!(progress.undo_accepted.is_none() && !is_over, "a second undo");
         let may = !order.needs_approval || progress.approved.is_some() || order.approval == Some(Approval::Approved);
         assert!(may, "nobody approved");
@@ -181,14 +181,16 @@ fn a_rollback(given: &Value, rollback: &Rollback, workload: &Workload, now: Time
 /// A workload of a few words: `uid`, `kind`, `live`, `replicas`, `available`, `paused`, `generation`, `revisions` (fingerprints,
 /// the newest last), `mode` and `migration`.
 fn workload(live: &Value) -> Workload {
-    let text = |key: &str, default: &str| live[key].as_str().unwrap_or(default).to_owned();
+    // Fingerprints have 20 characters, whatever else is made up.
+    let short = |text: &str| text.chars().take(20).collect::<String>();
+    let text = |key: &str, default: &str| short(live[key].as_str().unwrap_or(default));
     let number = |key: &str, default: i64| live[key].as_i64().unwrap_or(default);
     let small = |key: &str, default: i64| i32::try_from(number(key, default)).unwrap_or(i32::MAX);
     let newest = text("live", "v2");
     let replicas = small("replicas", 3).max(0);
     let available = small("available", 3);
     let names: Vec<String> = match live["revisions"].as_array() {
-        Some(names) => names.iter().take(8).map(|name| name.as_str().unwrap_or("v1").to_owned()).collect(),
+        Some(names) => names.iter().take(8).map(|name| short(name.as_str().unwrap_or("v1"))).collect(),
         None => vec!["v1".to_owned(), newest.clone()],
     };
     let revisions: Vec<Revision> =
