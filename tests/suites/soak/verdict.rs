@@ -49,7 +49,7 @@ pub(crate) fn all(told: &Told) -> Vec<Verdict> {
     );
     if told.plan.is_long {
         let flat = |name: &&str| (format!("flat_{name}"), is_flat(told, name));
-        all.extend(FLAT.iter().map(|name| flat(name)));
+        all.extend(FLAT.iter().map(flat));
     }
     all
 }

@@ -157,32 +157,25 @@ async fn carry_out(
 ) -> Result<(), Error> {
     let Some(hold) = &progress.hold else { return Ok(()) };
     let namespace = rollback.namespace().unwrap_or_default();
-    match (act, live) {
-        (HoldAct::Nothing, _) => Ok(()),
-        (HoldAct::Heal, _) => {
-            if let Placed::Refused(why) | Placed::Unknown(why) =
-                gitops::heal(&ctx.client, &ctx.gitops, &hold.tool, &record(rollback)).await
-            {
-                tracing::warn!(tool = %hold.tool, "the hold could not be ended yet: {why}");
-            }
-            Ok(())
+    if act == HoldAct::Heal {
+        if let Placed::Refused(why) | Placed::Unknown(why) =
+            gitops::heal(&ctx.client, &ctx.gitops, &hold.tool, &record(rollback)).await
+        {
+            tracing::warn!(tool = %hold.tool, "the hold could not be ended yet: {why}");
         }
-        (_, None) => Ok(()),
-        (act, Some(live)) => {
-            let good = match act {
-                HoldAct::UndoAgain => {
-                    let rules = ctx.config_rules(order.config);
-                    let back = workload::put_back(&ctx.client, &namespace, live, &order.to, rules).await;
-                    let Some(back) = back else { return Ok(()) };
-                    Some(back.template)
-                }
-                _ => None,
-            };
-            match gitops::change(&ctx.client, &namespace, live, hold, act, good).await {
-                Err(Error::Conflict(_)) => Ok(()),
-                other => other,
-            }
-        }
+        return Ok(());
+    }
+    let Some(live) = live.filter(|_| act != HoldAct::Nothing) else { return Ok(()) };
+    let mut good = None;
+    if act == HoldAct::UndoAgain {
+        let rules = ctx.config_rules(order.config);
+        let back = workload::put_back(&ctx.client, &namespace, live, &order.to, rules).await;
+        let Some(back) = back else { return Ok(()) };
+        good = Some(back.template);
+    }
+    match gitops::change(&ctx.client, &namespace, live, hold, act, good).await {
+        Err(Error::Conflict(_)) => Ok(()),
+        other => other,
     }
 }
 
@@ -218,12 +211,11 @@ async fn unwanted(ctx: &Context, rollback: &Rollback, found: &Look) -> Option<St
 pub(super) async fn follow(ctx: &Context, rollback: &Rollback) -> Result<Option<Action>, Error> {
     let Ok((order, progress)) = guard::guard(rollback) else { return Ok(None) };
     let live = super::look(ctx, rollback).await?;
-    let (written, progress, next_look) = see_to(ctx, rollback, &order, progress, live.as_deref()).await?;
+    let (written, progress, next_look) = Box::pin(see_to(ctx, rollback, &order, progress, live.as_deref())).await?;
     let is_held = progress.hold.as_ref().is_some_and(Hold::is_open);
-    if let Some(live) = live.filter(|_| progress.handed_back.is_none() && !progress.owners.is_empty()) {
-        if live.workload.live == order.to.fingerprint && progress.undo_accepted.is_some() {
-            give_back(ctx, &written, &order, progress).await?;
-        }
+    let is_owed = progress.undo_accepted.is_some() && progress.handed_back.is_none() && !progress.owners.is_empty();
+    if is_owed && live.is_some_and(|live| live.workload.live == order.to.fingerprint) {
+        give_back(ctx, &written, &order, progress).await?;
     }
     Ok(next_look.filter(|_| is_held).map(|next| {
         Action::requeue(std::time::Duration::try_from(next).unwrap_or_default().max(std::time::Duration::from_secs(1)))

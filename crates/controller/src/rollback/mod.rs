@@ -49,7 +49,9 @@ use snapback_core::workload::Workload;
 use crate::context::Context;
 use crate::error::{Error, report};
 use crate::unreadable;
-use crate::workload::{self, HandedBack, Live, Observed, Undone, delete_pod, hand_back, observe, restore_surge, undo};
+use crate::workload::{
+    self, Along, HandedBack, Live, Observed, Undone, delete_pod, hand_back, observe, restore_surge, undo,
+};
 
 /// How long after the decision an undo waits for a configuration that cannot be read just now. Longer, and a service that is
 /// down would wait for what it may not even need.
@@ -77,7 +79,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
         }
     }
     let is_over = is_over || rollback.meta().deletion_timestamp.is_some();
-    let result = if is_over { follow(rollback, &ctx).await } else { Box::pin(advance(rollback, &ctx)).await };
+    let result = if is_over { Box::pin(follow(rollback, &ctx)).await } else { Box::pin(advance(rollback, &ctx)).await };
     match &result {
         Ok(_) => {
             ctx.failures.reset(&key);
@@ -91,7 +93,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
 /// Sees to what outlasts a record.
 async fn follow(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     if holds::outlasts(rollback)
-        && let Some(next) = holds::follow(ctx, rollback).await?
+        && let Some(next) = Box::pin(holds::follow(ctx, rollback)).await?
     {
         return Ok(next);
     }
@@ -118,7 +120,7 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     };
     let namespace = rollback.namespace().unwrap_or_default();
     let live = look(ctx, rollback).await?;
-    let (held, progress, hold_look) = holds::see_to(ctx, rollback, &order, progress, live.as_deref()).await?;
+    let (held, progress, hold_look) = Box::pin(holds::see_to(ctx, rollback, &order, progress, live.as_deref())).await?;
     let rollback = &held;
     let workload = live.as_ref().map(|live| &live.workload);
     let verifying = progress.phase == Some(Phase::Verifying);
@@ -222,8 +224,16 @@ async fn act(
     let now = live.workload.rolling.as_ref().map(|rolling| &rolling.max_surge);
     let surge = committed.progress.surge.clone().filter(|original| now == Some(original));
     let Some(template) = template else { return (None, true) };
-    match undo(&ctx.client, &namespace, name, live, template, surge.as_ref(), committed.progress.hold.as_ref(), false)
-        .await
+    match undo(
+        &ctx.client,
+        &namespace,
+        name,
+        live,
+        template,
+        Along { surge: surge.as_ref(), hold: committed.progress.hold.as_ref() },
+        false,
+    )
+    .await
     {
         Undone::Accepted => {
             let now = ctx.now();

@@ -23,7 +23,7 @@ pub use observe::{Live, ObserveError, Observed, observe};
 pub(crate) use observe::{REQUEST_TIMEOUT, created};
 pub use preflight::{cannot_run, preflight};
 pub use surge::restore_surge;
-pub use undo::{Undone, put_back, template_of, undo};
+pub use undo::{Along, Undone, put_back, template_of, undo};
 pub use unwedge::delete_pod;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};

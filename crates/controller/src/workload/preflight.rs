@@ -10,7 +10,7 @@ use snapback_core::readiness::Readiness;
 use snapback_core::watch::RevisionRef;
 use snapback_core::workload::{Reference, ReferenceKind, references};
 
-use super::{ConfigRules, Live, PutBack, Started, Undone, start, undo};
+use super::{Along, ConfigRules, Live, PutBack, Started, Undone, start, undo};
 
 /// Most references that are looked up.
 const MOST_REFERENCES: usize = 64;
@@ -49,7 +49,7 @@ pub async fn preflight(
         return Readiness::missing(good, &missing);
     }
     if live.workload.live != good.fingerprint
-        && let Undone::Refused(why) = undo(client, namespace, name, live, template, None, None, true).await
+        && let Undone::Refused(why) = undo(client, namespace, name, live, template, Along::default(), true).await
     {
         return Readiness::refused(good, &why);
     }

@@ -27,8 +27,17 @@ pub enum Undone {
     Unknown(String),
 }
 
+/// What goes along with an undo, in the same patch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Along<'a> {
+    /// The workload's own `maxSurge`, if that is to be raised.
+    pub surge: Option<&'a Value>,
+    /// The hold whose label is put on.
+    pub hold: Option<&'a Hold>,
+}
+
 /// Puts `template` into the workload, provided that it is the very workload and the very template that `live` read.
-/// With `surge`, the workload's own `maxSurge`, that is raised as well; with `hold`, its label is put on. A dry run goes through admission and quota, and changes nothing.
+/// A dry run goes through admission and quota, and changes nothing.
 ///
 /// The template is the good revision's as [`put_back`] gives it, raw: typed objects would drop fields that are newer
 /// than this program. A `test` on `resourceVersion` would fail with every status update of the rollout; one on the
@@ -40,8 +49,7 @@ pub async fn undo(
     name: &str,
     live: &Live,
     template: Value,
-    surge: Option<&Value>,
-    hold: Option<&Hold>,
+    along: Along<'_>,
     dry_run: bool,
 ) -> Undone {
     let at = |tokens: [&str; 2]| PointerBuf::from_tokens(tokens);
@@ -56,13 +64,13 @@ pub async fn undo(
         PatchOperation::Replace(ReplaceOperation { path: at(["spec", "template"]), value: template }),
     ];
     // In the same patch: nobody ever sees the one without the other.
-    if let Some(original) = surge {
+    if let Some(original) = along.surge {
         let path = PointerBuf::from_tokens(MAX_SURGE);
         let raised = Value::String(RAISED.to_owned());
         operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value: original.clone() }));
         operations.push(PatchOperation::Replace(ReplaceOperation { path, value: raised }));
     }
-    operations.extend(crate::gitops::labels(hold));
+    operations.extend(crate::gitops::labels(along.hold));
     let workloads = super::raw_api(client, namespace, live.workload.kind);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run, ..PatchParams::default() };
     let patch = Patch::Json::<()>(Operations(operations));

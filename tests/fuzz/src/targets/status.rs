@@ -222,7 +222,7 @@ fn workload(live: &Value) -> Workload {
         pods,
         owners: Vec::new(),
         helm_release: None,
-        delivery: Default::default(),
+        delivery: snapback_core::gitops::Delivery::default(),
         rolling: None,
         replacing: Replacing::default(),
         said: Said::read(live["mode"].as_str(), live["migration"].as_str())
