@@ -110,7 +110,11 @@ impl Error {
             | Self::Timeout(_)
             | Self::Secret { .. }
             | Self::Taken(_)
-            | Self::Panic(_) => Duration::from_secs(1 << failures.clamp(1, 8)).min(Duration::from_mins(5)),
+            | Self::Panic(_) => {
+                // Nothing tells us when an outage is over, and a bad release may wait for that.
+                let longest = if self.is_transient() { Duration::from_secs(10) } else { Duration::from_mins(5) };
+                Duration::from_secs(1 << failures.clamp(1, 8)).min(longest)
+            }
         }
     }
 }
@@ -151,6 +155,18 @@ mod tests {
     fn of_the_api_servers_answer_its_words_are_told_and_no_more() {
         let refused = kube::Error::Api(Box::new(Status::failure("exceeded quota", "Forbidden").with_code(403)));
         assert_eq!(report(&Error::write("the copy", refused)), "the copy: exceeded quota");
+    }
+
+    #[test]
+    fn an_outage_is_not_waited_for_longer_than_ten_seconds_and_a_refusal_is() {
+        let answered = |code| {
+            Error::write("a status", kube::Error::Api(Box::new(Status::failure("no", "Reason").with_code(code))))
+        };
+        for (error, many) in [(answered(503), 10), (Error::Timeout("a status"), 10), (answered(403), 256)] {
+            let waits = [1, 2, 3, 100].map(|failures| error.retry_after(failures).as_secs());
+            assert_eq!(waits, [2, 4, 8, many], "{error:?}");
+        }
+        assert_eq!(answered(409).retry_after(100).as_secs(), 1);
     }
 
     #[test]
