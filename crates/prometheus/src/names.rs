@@ -1,5 +1,6 @@
 //! What an application calls its metrics.
 
+use promql_parser::parser::{Expr, parse};
 use regex::Regex;
 use thiserror::Error;
 
@@ -164,14 +165,14 @@ impl MetricNames {
     /// Names the first that cannot.
     pub fn compile(self) -> Result<CompiledNames, NamesError> {
         for (field, name) in [("requests", &self.requests), ("latencyBucket", &self.latency_bucket)] {
-            if !is_name(name, true) {
+            if !is_name(name, true) || !selects(name) {
                 return Err(NamesError::Metric(field, name.clone()));
             }
         }
         for (field, name) in
             [("codeLabel", &self.code_label), ("namespaceLabel", &self.namespace_label), ("podLabel", &self.pod_label)]
         {
-            if !is_name(name, false) {
+            if !is_name(name, false) || !groups(name) {
                 return Err(NamesError::Label(field, name.clone()));
             }
         }
@@ -213,6 +214,16 @@ impl CompiledNames {
 pub(crate) fn is_name(text: &str, colons: bool) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colons && c == ':');
     text.starts_with(|c: char| fits(c) && !c.is_ascii_digit()) && text.chars().all(fits)
+}
+
+/// Whether a name, where a metric's is due, is none of the language's own words, such as `group_left` or `inf`.
+fn selects(name: &str) -> bool {
+    matches!(parse(&format!("{name}{{}}")), Ok(Expr::VectorSelector(_)))
+}
+
+/// The same of a label's name.
+fn groups(name: &str) -> bool {
+    parse(&format!(r#"sum by ({name}) (x{{{name}="x"}})"#)).is_ok()
 }
 
 /// What Kubernetes takes as the name of an object (RFC 1123).
@@ -265,6 +276,13 @@ mod tests {
         let refused = |names: MetricNames| names.compile().unwrap_err();
         let metric = MetricNames { requests: "up} or vector(1".to_owned(), ..base() };
         assert!(matches!(refused(metric), NamesError::Metric("requests", _)));
+        for word in ["group_left", "bool", "inf", "NaN"] {
+            let metric = MetricNames { latency_bucket: word.to_owned(), ..base() };
+            assert!(matches!(refused(metric), NamesError::Metric("latencyBucket", _)), "{word}");
+        }
+        let label = MetricNames { code_label: "Inf".to_owned(), ..base() };
+        assert!(matches!(refused(label), NamesError::Label("codeLabel", _)));
+        assert!(MetricNames { requests: "sum".to_owned(), ..base() }.compile().is_ok(), "a word that may be a name");
         let label = MetricNames { pod_label: "pod:name".to_owned(), ..base() };
         assert!(matches!(refused(label), NamesError::Label("podLabel", _)));
         let codes = MetricNames { error_codes: "5..)|(".to_owned(), ..base() };

@@ -90,8 +90,10 @@ fn closing(bracket: char) -> char {
     }
 }
 
+/// In one line, without what a terminal would obey.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The words and brackets of a text.
@@ -180,6 +182,13 @@ mod tests {
             let rest = text.get(at..).unwrap();
             assert!(rest.starts_with(token) && found.contains(problem), "{text}: {at} {rest:?} {found} ({message})");
         }
+    }
+
+    #[test]
+    fn what_is_quoted_of_a_query_is_one_plain_line() {
+        let text = "99h99\u{7f}9";
+        let (_, problem) = explain(text, &parse(text).unwrap_err());
+        assert!(!problem.contains(char::is_control), "{problem:?}");
     }
 
     #[test]

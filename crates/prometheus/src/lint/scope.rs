@@ -8,8 +8,8 @@ use promql_parser::parser::{BinaryExpr, Expr, LabelModifier, VectorSelector};
 use super::{Code, Remark, children, is_equal, kept, named};
 
 /// Stand for the values of `{{ namespace }}` and `{{ pods }}`.
-pub(super) const NAMESPACE: &str = "snapback-lint-namespace";
-pub(super) const PODS: &str = "snapback-lint-pods";
+pub(super) const NAMESPACE: &str = "snapback_lint_namespace";
+pub(super) const PODS: &str = "snapback_lint_pods";
 
 /// Whose the series of a recording rule are, whose name has a colon.
 #[derive(Clone, Copy, PartialEq, Eq)]
