@@ -265,6 +265,42 @@ fn numbers_of_a_name_that_stays_belong_to_the_revision_that_had_it_then() {
     assert_eq!((result.value, result.baseline, result.in_a_row), (Some(1.0), Some(0.0), 2), "{result:?}");
 }
 
+/// A node is gone, and with it its pod: what that counted before the rollout is the baseline. What comes and goes while it
+/// lasts is nobody's.
+#[test]
+fn numbers_of_a_pod_that_is_gone_are_old_ones_before_the_rollout_and_nobodys_since() {
+    let mut now = stateful_set("v2", all("v2"));
+    now.pods.iter_mut().for_each(|pod| pod.created = at(60));
+    let series = |pod: &str, counts, points: &[(i64, f64)]| PodSeries {
+        pod: pod.into(),
+        counts,
+        key: String::new(),
+        points: points.iter().map(|(second, value)| (at(*second), *value)).collect(),
+    };
+    let requests = Ok(vec![
+        series("web-9", Counts::Good, &[(0, 900.0), (30, 1800.0)]),
+        series("web-9", Counts::Bad, &[(0, 0.0), (30, 900.0)]),
+        series("web-8", Counts::Good, &[(70, 0.0), (100, 6000.0), (130, 12000.0)]),
+        series("web-2", Counts::Bad, &[(70, 0.0), (100, 60.0), (130, 120.0)]),
+    ]);
+    let measured = Measured {
+        revision: &version("v2"),
+        known_good: None,
+        since: at(40),
+        completed: None,
+        workload: &now,
+        requests: &requests,
+        latencies: &Ok(Vec::new()),
+        queries: &std::collections::BTreeMap::new(),
+        past: None,
+        looks: 6,
+        minimum_requests: 50,
+    };
+    let check = Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) };
+    let result = evaluate(&check, 2, &measured);
+    assert_eq!((result.value, result.baseline), (Some(1.0), Some(0.5)), "{result:?}");
+}
+
 /// All three were old ones when the rollout began, and are new ones by now. That all of them failed together while it went
 /// on is no fault of the release.
 #[test]
