@@ -371,7 +371,7 @@ pub(crate) fn confined(bed: &Bed) -> Result<()> {
         json!({"spec": {"syncPolicy": {"automated": null}}}),
         json!({"spec": {"syncPolicy": {"syncOptions": ["Replace=true"]}}}),
         json!({"operation": {"sync": {}}}),
-        json!({"status": {"sync": {"status": "Synced"}}}),
+        json!({"status": {"sync": {"status": "Unknown"}}}),
         json!({"metadata": {"annotations": {"argocd.argoproj.io/skip-reconcile": "true"}}}),
         json!({"metadata": {"finalizers": ["resources-finalizer.argocd.argoproj.io"]}}),
     ] {
