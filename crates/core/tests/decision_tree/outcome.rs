@@ -1,0 +1,75 @@
+//! What becomes of a target while its rollback acts, and after.
+
+use crate::support::*;
+use crate::*;
+use snapback_core::policy::Policy;
+use snapback_core::rollback::{Acting, Phase as Act};
+use snapback_core::watch::{Arrival, Phase, Quarantined, Target, decide, observe};
+use snapback_core::workload::Workload;
+
+#[test]
+fn a_target_mirrors_its_rollback_and_takes_the_outcome_over() {
+    let acting = |phase| Acting { phase, message: "told".into(), bad: version("v2"), contended: false };
+    let state = || Target { rollback: Some("r".into()), ..soaking() };
+    for (phase, expected) in [
+        (Act::AwaitingApproval, Phase::AwaitingApproval),
+        (Act::Running, Phase::RollingBack),
+        (Act::Verifying, Phase::Verifying),
+        (Act::Succeeded, Phase::Idle),
+        (Act::Escalated, Phase::Escalated),
+        (Act::Failed, Phase::Escalated),
+        (Act::Rejected, Phase::Held),
+    ] {
+        let decision = decide(&policy(), state(), &complete_v1(), &[breached()], Some(&acting(phase)), at(50));
+        assert_eq!(decision.state.phase, expected);
+        assert!(decision.order.is_none(), "no order while a Rollback acts");
+        assert_eq!(decision.state.rollback.is_none(), phase.is_terminal());
+        let quarantined = matches!(phase, Act::Succeeded | Act::Failed | Act::Escalated);
+        assert_eq!(decision.state.quarantined.len(), usize::from(quarantined), "{phase:?}");
+    }
+}
+
+#[test]
+fn suspension_does_not_stop_a_rollback_that_has_begun() {
+    let acting = Acting { phase: Act::Succeeded, message: "told".into(), bad: version("v2"), contended: false };
+    let state = Target { rollback: Some("r".into()), ..soaking() };
+    let policy = Policy { suspend: true, ..policy() };
+    assert_eq!(decide(&policy, state, &complete_v1(), &[], Some(&acting), at(50)).state.phase, Phase::Idle);
+}
+
+#[test]
+fn what_is_in_quarantine_is_back_though_a_newer_template_ended_its_rollback() {
+    let acting = Acting { phase: Act::Superseded, message: "told".into(), bad: version("v2"), contended: false };
+    let bad = Quarantined { fingerprint: version("v2"), rollback: "first".into(), at: at(5) };
+    let state = Target { rollback: Some("second".into()), quarantined: vec![bad], ..soaking() };
+    let back = decide(&policy(), state, &complete_v2(), &[], Some(&acting), at(50)).state;
+    assert_eq!(back.rollout.unwrap().returned.as_deref(), Some("first"), "it was found bad before");
+    assert_eq!((back.standing.reason.as_str(), back.rollback), ("Quarantined", None));
+}
+
+#[test]
+fn a_target_that_needs_a_person_does_until_something_else_is_applied() {
+    for (phase, live) in [(Act::Escalated, complete_v1()), (Act::Failed, complete_v2())] {
+        let acting = Acting { phase, message: "told".into(), bad: version("v2"), contended: false };
+        let state = Target { rollback: Some("r".into()), ..soaking() };
+        let ended = decide(&policy(), state, &live, &[], Some(&acting), at(50)).state;
+        assert_eq!(ended.phase, Phase::Escalated, "{phase:?}");
+        // Somebody scales it: the template is the same.
+        let scaled = Workload { replicas: 5, generation: 9, observed_generation: 9, ..live };
+        let (seen, _) = observe(Some(&ended), &scaled, Arrival::Before, at(60));
+        assert_eq!((seen.phase, &seen.standing), (Phase::Escalated, &ended.standing), "{phase:?}");
+        let v3 = workload("v3", vec![revision("v3", 3, 3, 0), revision("v1", 1, 3, 3)]);
+        assert_eq!(observe(Some(&ended), &v3, Arrival::Before, at(70)).0.phase, Phase::Progressing, "{phase:?}");
+    }
+}
+
+/// Contended, and the bad one is gone again: whoever put the good one back, it is back.
+#[test]
+fn a_rollback_that_was_contended_is_over_when_the_good_revision_lives() {
+    let acting = Acting { phase: Act::Failed, message: "told".into(), bad: version("v2"), contended: true };
+    let state = Target { rollback: Some("r".into()), ..soaking() };
+    let decision = decide(&policy(), state, &complete_v1(), &[], Some(&acting), at(50));
+    assert_eq!((decision.state.phase, decision.state.rollout), (Phase::Idle, None));
+    assert_eq!(decision.state.current.fingerprint, version("v1"));
+    assert_eq!(decision.state.quarantined.len(), 1);
+}
