@@ -341,8 +341,9 @@ impl Outages {
             let by_policy = record.spec.trigger.type_ == TriggerType::Policy;
             let Some(known) = known.filter(|_| by_policy) else { continue };
             let grace = jiff::SignedDuration::from_secs(1);
+            // A time of Kubernetes is that of its second's begin.
             let is_in = |(outage, since, until): &&(Outage, jiff::Timestamp, jiff::Timestamp)| {
-                !outage.of_the_api && created.0 < *until && known > *since + grace
+                !outage.of_the_api && created.0 + grace <= *until && known > *since + grace
             };
             if let Some((_, since, until)) = self.past.iter().find(is_in) {
                 let image = seen::from(record);

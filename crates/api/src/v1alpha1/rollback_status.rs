@@ -118,6 +118,10 @@ pub struct RestorationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 263)))]
     pub drifted: Vec<String>,
+    /// Of these nobody knows whether the content has changed: the operator could not read them. The present one is read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 263)))]
+    pub unread: Vec<String>,
 }
 
 /// A pod that was deleted.

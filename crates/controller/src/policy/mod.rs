@@ -7,6 +7,7 @@
 //! decide   core::watch::{observe, decide}                pure
 //! commit   create the Rollback, freeze; write the status  I/O, with preconditions
 //! announce Events and metrics                            I/O, best effort
+//! tidy     remove copies that nobody needs any more       I/O, best effort
 //! ```
 //! Acting is the other controller's.
 
@@ -25,6 +26,7 @@ mod quarantine;
 mod ready;
 mod saturation;
 mod summary;
+mod tidy;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +51,7 @@ use commit::Committed;
 use guard::Guarded;
 use judge::Look;
 pub(crate) use measure::{all_pods, sets};
+use tidy::Tidy;
 
 /// When a workload on trial is looked at again.
 const TRIAL: SignedDuration = SignedDuration::from_secs(2);
@@ -123,6 +126,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
 
     let mut told: Vec<(Vec<Notice>, String)> = Vec::new();
     let mut targets: Vec<TargetStatus> = Vec::new();
+    let mut tidy: Vec<Tidy> = Vec::new();
     let mut next: Option<SignedDuration> = None;
     let mut failure = None;
     for name in &guarded.targets {
@@ -143,6 +147,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
         match one_target(policy, &guarded, name, known, ctx).await {
             Ok(judged) => {
                 next = [next, judged.next_look].into_iter().flatten().min();
+                tidy.extend(judged.tidy);
                 told.extend(judged.uid.map(|uid| (judged.notices, format!("{name}/{uid}"))));
                 targets.extend(judged.status);
             }
@@ -160,6 +165,9 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
     commit::status(shared, policy, &conditions).await?;
     for (notices, target) in told {
         announce(shared, policy, guarded.kind, &target, &notices).await;
+    }
+    for tidy in &tidy {
+        tidy.up(&shared.client, &namespace).await;
     }
     if let Some(error) = failure {
         return Err(error);
@@ -187,10 +195,18 @@ async fn one_target(
             Ok(judge::Judged::absent())
         }
         // What a tool brings in a trial is another's to see to, and no pod runs it.
-        Observed::Live(live) if live.workload.delivery.trial.is_some() && known.is_some() => {
-            Ok(judge::Judged { status: known.cloned(), uid: None, notices: Vec::new(), next_look: Some(TRIAL) })
+        Observed::Live(live) if live.workload.delivery.trial.is_some() && known.is_some() => Ok(judge::Judged {
+            status: known.cloned(),
+            uid: None,
+            notices: Vec::new(),
+            next_look: Some(TRIAL),
+            tidy: None,
+        }),
+        Observed::Live(live) => {
+            let look = Look { shared, policy, guarded, name, known, live: &live };
+            let (judged, rules) = (judge::judge(look).await?, look.rules());
+            Ok(judge::Judged { tidy: Tidy::due(known, judged.status.as_ref(), live, rules), ..judged })
         }
-        Observed::Live(live) => judge::judge(Look { shared, policy, guarded, name, known, live: &live }).await,
     }
 }
 

@@ -143,11 +143,13 @@ pub fn next_status(
         generation_at_request: progress.generation_at_request,
         owners: owners(&progress.owners, progress.handed_back.is_none()),
         original_max_surge: progress.surge.as_ref().map(|amount| cut(&amount_to_text(amount), 16)),
-        config: progress
-            .config
-            .as_ref()
-            .filter(|config| **config != Restoration::default())
-            .map(|config| RestorationStatus { restored: config.restored.clone(), drifted: config.drifted.clone() }),
+        config: progress.config.as_ref().filter(|config| **config != Restoration::default()).map(|config| {
+            RestorationStatus {
+                restored: config.restored.clone(),
+                drifted: config.drifted.clone(),
+                unread: config.unread.clone(),
+            }
+        }),
         migration: progress.migration.as_ref().map(job),
         helm: progress.helm.as_ref().map(job),
         hold: progress.hold.as_ref().map(held),
@@ -307,24 +309,33 @@ fn strategy(conditions: &mut Vec<Condition>, progress: &Progress, over: bool, ge
     }
 }
 
-/// What became of a configuration that has changed since the revision was known good.
+/// What became of a configuration that has changed since the revision was known good, or may have.
 fn configuration(conditions: &mut Vec<Condition>, progress: &Progress, generation: Option<i64>, now: Timestamp) {
     let Some(config) = progress.config.as_ref().filter(|config| **config != Restoration::default()) else { return };
-    let (status, reason, message) = if config.drifted.is_empty() {
-        let message =
-            "its pods read copies of what was in these when it was known good; mend them before the next release";
-        (true, "CopiesUsed", format!("{}: {message}", config.restored.join(", ")))
-    } else {
-        let message = "these have changed since it was known good (a Secret without a copy: was written), and its pods read \
-                       what is there now";
-        (false, "Drifted", format!("{}: {message}", config.drifted.join(", ")))
+    let mut parts = Vec::new();
+    for (titles, what) in [
+        (
+            &config.drifted,
+            "these have changed since it was known good (a Secret without a copy: was written), and its pods read what is \
+             there now",
+        ),
+        (&config.unread, "these could not be read, so nobody knows whether its pods read what they did then"),
+        (
+            &config.restored,
+            "its pods read copies of what was in these when it was known good; mend them before the next release",
+        ),
+    ] {
+        if !titles.is_empty() {
+            parts.push(format!("{}: {what}", titles.join(", ")));
+        }
+    }
+    let (status, reason) = match (config.drifted.is_empty(), config.unread.is_empty()) {
+        (false, _) => (Some(false), "Drifted"),
+        (true, false) => (None, "NotRead"),
+        (true, true) => (Some(true), "CopiesUsed"),
     };
-    set(
-        conditions,
-        &Said { type_: "ConfigRestored", status: Some(status), reason, message: &message },
-        generation,
-        now,
-    );
+    let message = parts.join("; ");
+    set(conditions, &Said { type_: "ConfigRestored", status, reason, message: &message }, generation, now);
 }
 
 fn phase_name(phase: Phase) -> RollbackPhase {

@@ -70,7 +70,11 @@ pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         generation_at_request: status.generation_at_request,
         owners: status.owners.iter().map(owner).collect(),
         surge: status.original_max_surge.as_deref().map(amount_from_text),
-        config: status.config.map(|config| Restoration { restored: config.restored, drifted: config.drifted }),
+        config: status.config.map(|config| Restoration {
+            restored: config.restored,
+            drifted: config.drifted,
+            unread: config.unread,
+        }),
         surge_restored: read(times.surge_restored_at.as_ref()),
         handed_back: read(times.handed_back_at.as_ref()),
         refused: status.refusal.clone(),

@@ -1,7 +1,7 @@
 //! A copy of the known good template, so that `revisionHistoryLimit` and pruned revisions do not matter.
 //!
 //! It is a ControllerRevision, Kubernetes' own kind for this, owned by the workload and so deleted with it. One a
-//! target: an older one goes when a newer one is kept.
+//! target: an older one goes once it is written that the newer one is the known good one's.
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -23,7 +23,7 @@ pub fn name(target: &str, uid: &str, fingerprint: &Fingerprint) -> String {
     format!("{}-{uid}-{}", target.trim_end_matches(['-', '.']), fingerprint.short())
 }
 
-/// Keeps a copy of a template, and removes those of other revisions. Gives its name.
+/// Keeps a copy of a template. Gives its name.
 pub async fn keep(
     client: &Client,
     namespace: &str,
@@ -55,19 +55,27 @@ pub async fn keep(
         revision: 1,
     };
     match crate::timed("the copy of the template", revisions.create(&PostParams::default(), &copy)).await {
-        Ok(_) | Err(Error::Conflict(_)) => {}
-        Err(error) => return Err(error),
+        Ok(_) | Err(Error::Conflict(_)) => Ok(name),
+        Err(error) => Err(error),
     }
-    let params = ListParams::default().labels(&format!("{TARGET_LABEL}={label}"));
+}
+
+/// Removes the copies of other templates than the one of this name. Left over, they do no harm, and the next time removes
+/// them.
+///
+/// # Errors
+/// They cannot be listed.
+pub async fn forget(client: &Client, namespace: &str, target: &str, uid: &str, keep: &str) -> Result<(), Error> {
+    let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    let params = ListParams::default().labels(&format!("{TARGET_LABEL}={}", label_value(target)));
     let all = crate::timed("the copies of templates", revisions.list(&params)).await?;
-    for old in all.items.iter().filter(|other| other.name_any() != name) {
+    for old in all.items.iter().filter(|other| other.name_any() != keep) {
         if old.owner_references().iter().any(|owner| owner.uid == uid) {
             let (old, params) = (old.name_any(), DeleteParams::default());
-            // Left over, it does no harm, and the next one that is kept removes it.
             _ = crate::timed("an old copy of a template", revisions.delete(&old, &params)).await;
         }
     }
-    Ok(name)
+    Ok(())
 }
 
 /// The template of a copy, if it is there and is what it should be.

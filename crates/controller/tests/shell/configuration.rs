@@ -1,6 +1,7 @@
 //! The good revision's configuration changed together with the bad release.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -83,6 +84,20 @@ async fn an_unchanged_configuration_is_not_spoken_of() {
         let status = undone(&world).await;
         assert_eq!((condition(&status), named(&world).as_str()), (None, "settings"), "{mode}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_read_is_told_and_holds_no_undo_up() {
+    let world = adopted("Restore").await;
+    set(&world, "two");
+    let reads = |call: &Call| call.verb == Verb::Get && call.resource == "configmaps";
+    for _ in 0..100 {
+        world.api.fault(reads, Fault::Status(403));
+    }
+    let status = undone(&world).await;
+    assert_eq!(condition(&status), Some(("Unknown".into(), "NotRead".into())));
+    assert_eq!(status.config.unwrap().unread, ["ConfigMap settings"]);
+    assert_eq!(named(&world), "settings");
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +189,69 @@ async fn a_configuration_that_cannot_be_read_for_a_moment_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_configuration_that_cannot_be_read_for_long_stops_no_undo() {
     let status = undone_while_reads_fail(1000).await;
-    assert_eq!(condition(&status), None, "nobody knows what was in it");
+    assert_eq!(condition(&status), Some(("Unknown".into(), "NotRead".into())));
+}
+
+/// A look that comes too late must not remove what the revision needs that stays the known good one.
+#[tokio::test(start_paused = true)]
+async fn copies_stay_until_it_is_written_that_another_revision_is_known_good() {
+    let world = adopted("Restore").await;
+    let kept = |world: &World| {
+        let all = world.api.objects("configmaps", NAMESPACE);
+        let content = |one: &Value| one["data"]["mode"].as_str().unwrap_or_default().to_owned();
+        all.iter().filter(|one| one["immutable"] == true).map(content).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&world), ["one"]);
+    set(&world, "two");
+    // From the moment on at which v2 has its copy, no status of the policy is taken.
+    let (met, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    for _ in 0..100 {
+        let (api, met, is_over) = (world.api.clone(), Arc::clone(&met), Arc::clone(&is_over));
+        let is_kept = move || {
+            let all = api.objects("configmaps", NAMESPACE);
+            all.iter().any(|one| one["data"]["mode"] == "two" && one["immutable"] == true)
+        };
+        let is_refused = move |call: &Call| {
+            let is = call.verb.is_write()
+                && call.resource == "rollbackpolicies"
+                && !is_over.load(Ordering::Relaxed)
+                && is_kept();
+            met.fetch_add(usize::from(is), Ordering::Relaxed);
+            is
+        };
+        world.api.fault(is_refused, Fault::Status(409));
+    }
+    apply(&world, "v2", true);
+    world.until("v2 kept", |world| kept(world).len() == 2).await;
+    set(&world, "three");
+    apply(&world, "v3", false);
+    world.until("refused", |_| met.load(Ordering::Relaxed) > 0).await;
+    assert!(kept(&world).contains(&"one".to_owned()), "{:?}", kept(&world));
+    assert_eq!(world.api.objects("controllerrevisions", NAMESPACE).len(), 2, "of the templates of v1 and v2");
+    is_over.store(true, Ordering::Relaxed);
+    world.until("v3 undone", |world| world.image() == "shop/checkout:v1").await;
+    world.at_rest("the rollback").await;
+    assert!(named(&world).starts_with(COPY), "{}", named(&world));
+    let copy = world.api.object("configmaps", NAMESPACE, &named(&world)).unwrap();
+    assert_eq!(copy["data"]["mode"], "one");
+}
+
+/// Whoever deletes it: the undo goes on with the configuration of the day.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_gone_stops_no_undo() {
+    let world = adopted("Restore").await;
+    set(&world, "two");
+    undone(&world).await;
+    let copy = named(&world);
+    assert!(copy.starts_with(COPY), "{copy}");
+    set(&world, "three");
+    world.api.delete("v1", "configmaps", NAMESPACE, &copy);
+    apply(&world, "v3", false);
+    world.until("a second Rollback", |world| world.rollbacks().len() == 2).await;
+    world.at_rest("the rollback").await;
+    assert_eq!((world.image().as_str(), named(&world).as_str()), ("shop/checkout:v1", "settings"));
+    let drifted = world.rollbacks().into_iter().filter_map(|one| one.status?.config).flat_map(|one| one.drifted);
+    assert_eq!(drifted.collect::<Vec<_>>(), ["ConfigMap settings"]);
 }
 
 fn readiness(world: &World) -> Option<String> {

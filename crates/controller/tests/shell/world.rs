@@ -492,8 +492,10 @@ impl World {
             let read = spec.remove("volumes").unwrap_or_default()[0]["configMap"]["name"].clone();
             let content =
                 self.api.object("configmaps", NAMESPACE, read.as_str().unwrap()).unwrap()["data"]["mode"].clone();
-            let is_back = content == "one" && status.config.is_some_and(|config| config.drifted.is_empty());
-            assert!(is_back || self.stays && read == name, "{what}: {read} is not what v1 ran with");
+            let config = status.config.unwrap_or_default();
+            let is_back = content == "one" && config.drifted.is_empty() && config.unread.is_empty();
+            let is_told = !config.unread.is_empty();
+            assert!(is_back || self.stays && is_told && read == name, "{what}: {read} is not what v1 ran with");
         }
         let expected = deployment_template("v1", true);
         assert_eq!(template, expected, "{what}: the template is not what the user applied");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ConfigKind, Configured, original, renamed};
+use super::{ConfigKind, Configured, named, original, renamed};
 
 /// What became of the configuration of the good revision when it was put back. Objects are named `ConfigMap settings`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,6 +11,8 @@ pub struct Restoration {
     pub restored: Vec<String>,
     /// Those whose present content is another one, and is used.
     pub drifted: Vec<String>,
+    /// Those that could not be read, so that nobody knows whether their content is another one. What there is is used.
+    pub unread: Vec<String>,
 }
 
 impl Restoration {
@@ -22,6 +24,9 @@ impl Restoration {
         }
         if !self.drifted.is_empty() {
             told.push_str(&format!(", but with what there is now of {}", self.drifted.join(", ")));
+        }
+        if !self.unread.is_empty() {
+            told.push_str(&format!(", and with whatever is in {}, which could not be read", self.unread.join(", ")));
         }
         told
     }
@@ -49,8 +54,9 @@ pub struct Found {
 
 /// The template that puts a revision back with its configuration, as far as that was kept.
 ///
-/// `found` answers for those in `configured`; `None` keeps the name that the template has. What has not changed keeps its own
-/// name, so that an undo of an unchanged configuration puts back exactly what its author applied.
+/// `found` answers for those in `configured`; `None` is one that was not looked at. What has not changed keeps its own name, so
+/// that an undo of an unchanged configuration puts back exactly what its author applied. Of what has changed no copy is named
+/// but one that is there: a template may name one of an earlier undo, which is gone.
 pub fn restore(
     template: &Value,
     configured: &[Configured],
@@ -59,16 +65,25 @@ pub fn restore(
     let mut restoration = Restoration::default();
     let mut names: Vec<(ConfigKind, &str, &str)> = Vec::new();
     for one in configured {
-        let Some(found) = found(one) else { continue };
+        let Some(found) = found(one) else {
+            let is_known = |(kind, name): &(ConfigKind, String)| *kind == one.kind && *name == one.copy;
+            if !named(template).iter().any(is_known) {
+                names.push((one.kind, &one.name, &one.name));
+            }
+            continue;
+        };
         match found.now {
             Now::Same => names.push((one.kind, &one.name, &one.name)),
             Now::Other | Now::Gone if found.copy => {
                 names.push((one.kind, &one.name, &one.copy));
                 restoration.restored.push(one.title());
             }
-            Now::Other => restoration.drifted.push(one.title()),
+            Now::Other => {
+                names.push((one.kind, &one.name, &one.name));
+                restoration.drifted.push(one.title());
+            }
             // Told before: a revision whose references are gone is not put back.
-            Now::Gone => {}
+            Now::Gone => names.push((one.kind, &one.name, &one.name)),
         }
     }
     let template = renamed(template, |kind, name| {
@@ -82,7 +97,7 @@ pub fn restore(
 mod tests {
     use serde_json::json;
 
-    use super::super::{copy_name, named, read_by_name};
+    use super::super::{copy_name, read_by_name};
     use super::*;
     use crate::fingerprint::Fingerprint;
 
@@ -137,11 +152,28 @@ mod tests {
         assert_eq!(original(restored["spec"]["volumes"][1]["secret"]["secretName"].as_str().unwrap()), "settings");
         assert_ne!(restored["spec"]["volumes"][1], template()["spec"]["volumes"][1]);
         assert_eq!(restored["spec"]["containers"], template()["spec"]["containers"]);
-        let expected =
-            Restoration { restored: vec!["Secret settings".into()], drifted: vec!["ConfigMap flags".into()] };
+        let expected = Restoration {
+            restored: vec!["Secret settings".into()],
+            drifted: vec!["ConfigMap flags".into()],
+            unread: vec![],
+        };
         assert_eq!(told, expected);
         let words = ", with what it read then of Secret settings, but with what there is now of ConfigMap flags";
         assert_eq!(told.told(), words);
+        let told = Restoration { unread: vec!["ConfigMap key".into()], ..told };
+        assert_eq!(told.told(), format!("{words}, and with whatever is in ConfigMap key, which could not be read"));
+    }
+
+    #[test]
+    fn a_copy_that_is_gone_is_not_named_again() {
+        let all = all();
+        let (copied, _) = restore(&template(), &all, |_| Some(Found { now: Now::Gone, copy: true }));
+        for now in [Now::Other, Now::Gone] {
+            assert_eq!(restore(&copied, &all, |_| Some(Found { now, copy: false })).0, template(), "{now:?}");
+        }
+        assert_eq!(restore(&copied, &all, |_| None).0, copied, "nobody knows that it is gone");
+        let later: Vec<Configured> = all.iter().map(|one| Configured { copy: String::new(), ..one.clone() }).collect();
+        assert_eq!(restore(&copied, &later, |_| None).0, template(), "it is one of an earlier undo");
     }
 
     #[test]

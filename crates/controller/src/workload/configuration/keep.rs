@@ -32,9 +32,6 @@ pub async fn keep(
         None => *config = Some(keeper.remember(&mut failed).await?),
         Some(known) => keeper.catch_up(known, &mut failed).await,
     }
-    if rules.mode == ConfigMode::Restore {
-        keeper.forget(config.as_deref().unwrap_or_default()).await;
-    }
     failed.map_or(Ok(()), Err)
 }
 
@@ -125,29 +122,39 @@ impl Keeper<'_> {
             created => created.map(|()| name),
         }
     }
+}
 
-    /// Removes copies that neither the known good revision nor the live template needs any more. Left over, they do no harm,
-    /// and the next time removes them.
-    async fn forget(&self, config: &[Configured]) {
-        let live = named(&self.live.template);
-        for kind in [ConfigKind::ConfigMap, ConfigKind::Secret].into_iter().filter(|kind| self.rules.covers(*kind)) {
-            let needed = |name: &str| {
-                config.iter().any(|one| one.kind == kind && one.copy == name)
-                    || live.iter().any(|(of, one)| *of == kind && one == name)
-            };
-            let label = format!("{TARGET_LABEL}={}", self.label);
-            let forgotten = async {
-                for name in self.objects.owned(kind, &label, self.live.workload.uid.as_str()).await? {
-                    if original(&name) != name && !needed(&name) {
-                        self.objects.delete(kind, &name).await?;
-                    }
+/// Removes copies that neither the known good revision, configured like this, nor the live template needs any more. Left over,
+/// they do no harm, and the next time removes them.
+pub async fn forget(
+    client: &Client,
+    namespace: &str,
+    target: &str,
+    live: &Live,
+    rules: ConfigRules,
+    config: &[Configured],
+) {
+    if rules.mode != ConfigMode::Restore {
+        return;
+    }
+    let objects = Objects { client, namespace };
+    let of_live = named(&live.template);
+    for kind in [ConfigKind::ConfigMap, ConfigKind::Secret].into_iter().filter(|kind| rules.covers(*kind)) {
+        let needed = |name: &str| {
+            config.iter().any(|one| one.kind == kind && one.copy == name)
+                || of_live.iter().any(|(of, one)| *of == kind && one == name)
+        };
+        let label = format!("{TARGET_LABEL}={}", label_value(target));
+        let forgotten = async {
+            for name in objects.owned(kind, &label, live.workload.uid.as_str()).await? {
+                if original(&name) != name && !needed(&name) {
+                    objects.delete(kind, &name).await?;
                 }
-                Ok::<_, Error>(())
-            };
-            if let Err(error) = forgotten.await {
-                let (namespace, target) = (self.objects.namespace, self.target);
-                tracing::debug!(namespace, target, "old copies of a {} are left: {}", kind.as_str(), report(&error));
             }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = forgotten.await {
+            tracing::debug!(namespace, target, "old copies of a {} are left: {}", kind.as_str(), report(&error));
         }
     }
 }

@@ -4,7 +4,7 @@
 mod keep;
 mod objects;
 
-pub use keep::keep;
+pub use keep::{forget, keep};
 
 use kube::Client;
 use serde_json::Value;
@@ -52,15 +52,18 @@ pub async fn restored(
     rules: ConfigRules,
 ) -> PutBack {
     let objects = Objects { client, namespace };
-    let (mut all, mut unread) = (Vec::new(), false);
+    let (mut all, mut unread, mut not_read) = (Vec::new(), false, Vec::new());
     for one in configured.iter().filter(|one| rules.covers(one.kind)) {
         let found = found(&objects, live.workload.uid.as_str(), one, rules).await;
-        unread |= found.as_ref().is_err_and(Error::is_transient);
+        if let Err(error) = &found {
+            unread |= error.is_transient();
+            not_read.push(one.title());
+        }
         all.push((one, found.ok()));
     }
     let known = |one: &Configured| all.iter().find(|(known, _)| *known == one).and_then(|(_, found)| *found);
     let (template, config) = restore(template, configured, known);
-    PutBack { template, config, unread }
+    PutBack { template, config: Restoration { unread: not_read, ..config }, unread }
 }
 
 /// What the live template reads that is not what the revision was known good with any more, or is gone. What cannot be read
