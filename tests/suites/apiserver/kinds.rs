@@ -5,6 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use serde_json::Value;
 
+use crate::access::eventually;
 use crate::bed::Bed;
 
 const NAMES: [&str; 2] = ["rollbackpolicies.snapback.dev", "rollbacks.snapback.dev"];
@@ -82,5 +83,48 @@ pub(crate) fn columns(bed: &Bed) -> Result<()> {
     ensure!(table.lines().all(|line| line.trim_end().len() <= 80), "wider than 80 columns:\n{table}");
     let all = bed.tools.kubectl(&["-n", &namespace, "get", "snapback"])?;
     ensure!(all.contains("rollbackpolicy.snapback.dev/checkout"), "the category shows nothing:\n{all}");
+    Ok(())
+}
+
+/// What people look for, they can ask for; each field that can be asked for tells one object from another.
+pub(crate) fn selected(bed: &Bed) -> Result<()> {
+    let namespace = bed.namespace("selected")?;
+    bed.policy(&namespace, "shop", "mode: Observe\ntargetRef: {kind: Deployment, name: checkout}")?;
+    bed.policy(&namespace, "broken", "targetRef: {kind: StatefulSet, name: orders}\nsoak: {duration: 25h}")?;
+    bed.policy(&namespace, "team", "selector: {matchLabels: {team: payments}}")?;
+    for (name, target) in [("one", "checkout"), ("two", "orders")] {
+        bed.tools.apply(&format!(
+            "apiVersion: snapback.dev/v1alpha1\nkind: Rollback\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{target: {{kind: Deployment, name: {target}}}, trigger: {{type: Manual, policy: of-{target}}}}}\n"
+        ))?;
+    }
+    let mut asked: Vec<String> = Vec::new();
+    for (kind, selector, wanted) in [
+        ("rbp", "spec.targetRef.name=checkout", "shop"),
+        ("rbp", "spec.targetRef.kind=StatefulSet", "broken"),
+        // What is not set is empty.
+        ("rbp", "spec.targetRef.name=", "team"),
+        ("rbp", "spec.mode=Observe", "shop"),
+        ("rbp", "status.summary.phase=Invalid", "broken"),
+        ("rb", "spec.target.name=orders", "two"),
+        ("rb", "spec.target.kind=StatefulSet", ""),
+        ("rb", "spec.trigger.type=Manual,spec.trigger.policy=of-checkout", "one"),
+        ("rb", "status.phase=Failed", "one two"),
+    ] {
+        let names = "jsonpath={.items[*].metadata.name}";
+        let get = ["-n", &namespace, "get", kind, "--field-selector", selector, "-o", names];
+        eventually(selector, || {
+            let found = bed.tools.kubectl(&get)?;
+            ensure!(found.trim() == wanted, "{kind} {selector}: {found:?}");
+            Ok(())
+        })?;
+        asked.extend(selector.split(',').filter_map(|one| one.split('=').next()).map(|field| format!(".{field}")));
+    }
+    for (name, crd) in snapback_api::crd::all() {
+        for field in crd["spec"]["versions"][0]["selectableFields"].as_array().into_iter().flatten() {
+            let path = field["jsonPath"].as_str().unwrap_or_default().to_owned();
+            ensure!(asked.contains(&path), "{name}: nobody asks for {path}");
+        }
+    }
     Ok(())
 }
