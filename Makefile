@@ -26,7 +26,7 @@ suites: ## Schemas, admission and manifests on a real API server; metrics, lint 
 	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test kills --test hardship --test soak --test sources --test lint --test backtest
 
 test-gitops: ## The real Flux and Argo CD on a real API server (builds them once, about 7 min)
-	$(CARGO) test --locked -p snapback-tests --test gitops -- $(ONLY)
+	$(CARGO) test --locked -p snapback-tests --test conventions --test gitops -- $(ONLY)
 
 e2e: ## The scenarios, with real pods and a real Prometheus (root)
 	$(CARGO) test --locked -p snapback-tests --test e2e

@@ -4,7 +4,7 @@
 use kube::api::{ApiResource, DynamicObject, ObjectMeta, PostParams};
 use kube::{Api, Resource};
 use serde_json::{Value, json};
-use snapback_api::conditions::{Said, cut, set};
+use snapback_api::conditions::{Said, clear, cut, set};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -27,6 +27,8 @@ pub(crate) async fn say<K: Resource<DynamicType = ()>>(
     let before = object.data["status"].clone();
     // What others wrote there may be as unreadable.
     let mut said = serde_json::from_value(before["conditions"].clone()).unwrap_or_default();
+    // Whatever was under way, nothing is any more.
+    clear(&mut said, "Reconciling");
     for (type_, status) in conditions {
         let one = Said { type_, status: Some(*status), reason: "InvalidSpec", message: &message };
         set(&mut said, &one, object.metadata.generation, shared.now());

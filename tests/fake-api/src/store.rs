@@ -100,7 +100,8 @@ impl Store {
         if is_custom(call)
             && let Some(object) = object.as_object_mut()
         {
-            object.remove("status");
+            // The default of both schemas.
+            object.insert("status".to_owned(), json!({"observedGeneration": -1}));
         }
         Ok(self.put_by(&call.manager, key, object, "ADDED"))
     }

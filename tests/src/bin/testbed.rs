@@ -67,6 +67,7 @@ fn run() -> Result<ExitCode> {
             tools::ensure(&tools::NODE_TOOLS)?;
             tools::ensure(&tools::SIMULATED_TOOLS)?;
             tools::ensure(&tools::GITOPS_TOOLS)?;
+            tools::ensure(&tools::CONVENTION_TOOLS)?;
             say("every program is there");
             Ok(ExitCode::SUCCESS)
         }

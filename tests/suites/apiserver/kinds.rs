@@ -128,3 +128,20 @@ pub(crate) fn selected(bed: &Bed) -> Result<()> {
     }
     Ok(())
 }
+
+/// Before the first look an object says that nobody has seen it: kstatus would take it for ready.
+pub(crate) fn unseen(bed: &Bed) -> Result<()> {
+    // What the API server answers, before the operator has heard of it.
+    let create = ["create", "-o", "jsonpath={.status}", "-f", "-"];
+    let namespace = bed.namespace("unseen")?;
+    let policy = crate::bed::policy(&namespace, "checkout", "targetRef: {kind: Deployment, name: checkout}");
+    let rollback = format!(
+        "apiVersion: snapback.dev/v1alpha1\nkind: Rollback\nmetadata: {{name: one, namespace: {namespace}}}\n\
+         spec: {{target: {{kind: Deployment, name: checkout}}, trigger: {{type: Manual}}}}\n"
+    );
+    for manifest in [policy, rollback] {
+        let status: Value = serde_json::from_str(&bed.tools.kubectl_with(&create, &manifest)?)?;
+        ensure!(status["observedGeneration"] == -1, "{status}");
+    }
+    Ok(())
+}

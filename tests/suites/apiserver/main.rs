@@ -44,7 +44,7 @@ use snapback_tests::suite::{self, Bed as _};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 82] = [
+const TESTS: [Test; 83] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -67,6 +67,7 @@ const TESTS: [Test; 82] = [
     ("every_field_is_explained", kinds::explained),
     ("get_tells_the_story_in_80_columns", kinds::columns),
     ("what_is_looked_for_can_be_asked_for", kinds::selected),
+    ("before_the_first_look_nothing_seems_ready", kinds::unseen),
     ("the_chart_passes_lint_and_its_objects_are_accepted", manifests::chart),
     ("the_chart_can_be_confined_to_a_namespace", manifests::confined),
     ("the_kustomize_base_is_the_chart", manifests::base),

@@ -115,12 +115,13 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
         all.push(said("Ready", false, "ReadFailed", failure));
     } else if let Some(name) = &guarded.absent {
         all.push(said("Ready", false, "TargetNotFound", &target_not_found(policy, name)));
-    } else if let Some(target) = found.targets.iter().find(|target| target.phase == PhaseName::Escalated) {
-        all.push(said("Ready", false, &target.reason, &format!("{}: {}", target.name, target.message)));
-    } else if let Some(target) = found.targets.iter().find(|target| target.phase == PhaseName::Held) {
-        all.push(said("Ready", false, &target.reason, &format!("{}: {}", target.name, target.message)));
+    } else if let Some(target) = stuck(found) {
+        let message = format!("{}: {}", target.name, target.message);
+        all.push(said("Ready", false, &target.reason, &message));
+        all.push(said("Stalled", true, &target.reason, &message));
     } else if found.targets.is_empty() && !guarded.overridden.is_empty() {
         all.push(said("Ready", false, "Overridden", &summary.message));
+        all.push(said("Stalled", true, "Overridden", &summary.message));
     } else if found.targets.is_empty() && !guarded.policy.suspend {
         all.push(said("Ready", false, "NoTargets", &summary.message));
     } else if found.targets.iter().any(|target| busy(&target)) {
@@ -171,6 +172,12 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
         )),
     }
     all
+}
+
+/// The target that something is wrong with while nothing is done about it.
+fn stuck<'a>(found: &'a Committed<'_>) -> Option<&'a TargetStatus> {
+    let first = |phase| found.targets.iter().find(|target| target.phase == phase);
+    first(PhaseName::Escalated).or_else(|| first(PhaseName::Held))
 }
 
 fn target_not_found(policy: &RollbackPolicy, name: &str) -> String {

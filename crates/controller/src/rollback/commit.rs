@@ -17,6 +17,7 @@ use snapback_core::gitops::{Hold, ToolKind};
 use snapback_core::ownership::Owner;
 use snapback_core::rollback::{JobRun, Phase, Progress, Step, amount_to_text, helm_record};
 
+use super::guard::phase;
 use crate::context::Context;
 use crate::error::Error;
 use crate::status::{check_status, revision_ref, stored};
@@ -34,6 +35,28 @@ pub(super) async fn status(
     let known = rollback.status.clone().unwrap_or_default();
     let next = next_status(rollback, &known, step, checks, ctx.now());
     write(ctx, rollback, next).await
+}
+
+/// Whether the status of a record that has ended speaks of its newest spec. That changes when a person releases the revision,
+/// and what does not say so seems to be under way again.
+pub(super) fn is_seen(rollback: &Rollback) -> bool {
+    let status = rollback.status.as_ref();
+    let is_over = status.and_then(|status| status.phase).is_some_and(|known| phase(known).is_terminal());
+    !is_over
+        || rollback.metadata.deletion_timestamp.is_some()
+        || status.and_then(|status| status.observed_generation) == rollback.metadata.generation
+}
+
+/// Makes it so. Nothing else of the record changes.
+pub(super) async fn seen(ctx: &Context, rollback: &Rollback) -> Result<Rollback, Error> {
+    if is_seen(rollback) {
+        return Ok(rollback.clone());
+    }
+    let mut status = rollback.status.clone().unwrap_or_default();
+    let generation = rollback.metadata.generation;
+    status.observed_generation = generation;
+    status.conditions.iter_mut().for_each(|condition| condition.observed_generation = generation);
+    write(ctx, rollback, status).await
 }
 
 async fn write(ctx: &Context, rollback: &Rollback, next: RollbackStatus) -> Result<Rollback, Error> {
@@ -94,7 +117,9 @@ pub fn next_status(
     }
     if phase.is_terminal() {
         clear(&mut conditions, "Reconciling");
-        if !matches!(phase, Phase::Succeeded | Phase::Superseded | Phase::Rejected) {
+        // Also of what a person refused, or somebody newer won: what was ordered was not done and never will be, and without
+        // this word it would seem to be under way for ever.
+        if phase != Phase::Succeeded {
             let stalled = Said { type_: "Stalled", status: Some(true), reason: step.reason, message: &step.message };
             set(&mut conditions, &stalled, generation, now);
         }

@@ -73,7 +73,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
     if is_over {
         ctx.sampler.forget(&rollback.uid().unwrap_or_default(), "", &[]);
         retell::retell(&ctx, rollback).await;
-        if !jobs::outlasts(rollback) && !holds::outlasts(rollback) {
+        if !jobs::outlasts(rollback) && !holds::outlasts(rollback) && commit::is_seen(rollback) {
             ctx.failures.reset(&key);
             return Ok(history::prune(&ctx, rollback).await);
         }
@@ -92,6 +92,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
 
 /// Sees to what outlasts a record.
 async fn follow(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
+    let rollback = &commit::seen(ctx, rollback).await?;
     if holds::outlasts(rollback)
         && let Some(next) = Box::pin(holds::follow(ctx, rollback)).await?
     {

@@ -31,6 +31,7 @@ mod rivals;
 mod saturation;
 mod secrets;
 mod source;
+mod told;
 mod unreadable;
 mod windows;
 mod world;
