@@ -3,6 +3,7 @@
 //! Everything it starts is recorded in a run directory, and everything recorded is removed: at the end, on Ctrl-C, and,
 //! for runs that were killed, by the next start.
 
+pub mod argocd;
 pub mod bench_undo;
 pub mod chart;
 pub mod cluster;

@@ -1,10 +1,11 @@
 //! What is generated from the chart: `deploy/base` and what its overlays need for those who use kustomize, the chart's
-//! README, and what its unit tests expect.
+//! README, and what its unit tests expect; and the customizations for Argo CD as its ConfigMap takes them.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::argocd;
 use crate::chart::{self, cases, readme};
 use crate::sample::Tools;
 use crate::tools;
@@ -48,6 +49,7 @@ pub fn write() -> Result<Vec<PathBuf>> {
         written.push(path);
     }
     written.push(readme::write()?);
+    written.push(argocd::write()?);
     cases::write(&helm)?;
     written.push(chart::folder().join("tests/rendered"));
     Ok(written)

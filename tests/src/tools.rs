@@ -28,7 +28,7 @@ const fn kubernetes(name: &'static str, package: &'static str, seconds: u64) -> 
     Tool { name, version: KUBERNETES, module: "kubernetes", package, tags: "", seconds }
 }
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 15] = [
     Tool { name: "etcd", version: "v3.6.8", module: "etcd", package: ".", tags: "", seconds: 45 },
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 300),
     kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 80),
@@ -85,6 +85,8 @@ const TOOLS: [Tool; 14] = [
         tags: "",
         seconds: 240,
     },
+    // Argo CD's Lua engine alone. Without the program above it takes a minute.
+    Tool { name: "argocd-lua", version: "v3.2.11", module: "argocd-lua", package: ".", tags: "", seconds: 30 },
     Tool { name: "kstatus", version: "v1.2.3", module: "kstatus", package: ".", tags: "", seconds: 30 },
 ];
 
@@ -109,7 +111,7 @@ pub const SIMULATED_TOOLS: [&str; 8] =
 pub const GITOPS_TOOLS: [&str; 2] = ["kustomize-controller", "argocd"];
 
 /// What GitOps tools and Helm make of an object's status.
-pub const CONVENTION_TOOLS: [&str; 1] = ["kstatus"];
+pub const CONVENTION_TOOLS: [&str; 2] = ["argocd-lua", "kstatus"];
 
 /// Where built programs and downloads are kept.
 pub fn cache() -> Result<PathBuf> {

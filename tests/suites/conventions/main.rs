@@ -1,25 +1,23 @@
-//! What others make of what our kinds say: kstatus, by which Flux and Helm wait. The objects are those that `crates/controller/tests/shell/told.rs` keeps. Needs no root and no cluster.
+//! What others make of what our kinds say: kstatus, by which Flux and Helm wait, and Argo CD's Lua engine. Both are theirs; the
+//! objects are those that `crates/controller/tests/shell/told.rs` keeps. Needs no root and no cluster.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test suite")]
 
+mod argocd;
 mod kstatus;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use snapback_tests::argocd::folder;
 use snapback_tests::tools;
 
 pub(crate) const KINDS: [&str; 2] = ["Rollback", "RollbackPolicy"];
 
-/// Where what a kind says is kept.
-fn folder(kind: &str) -> PathBuf {
-    tools::repository().join("deploy/argocd/resource_customizations/snapback.dev").join(kind).join("testdata")
-}
-
 /// The stories of a kind, by name, and what it says there.
 pub(crate) fn stories(kind: &str) -> Vec<(String, Value)> {
-    let entries = std::fs::read_dir(folder(kind)).unwrap();
+    let entries = std::fs::read_dir(folder(kind).join("testdata")).unwrap();
     let mut stories: Vec<(String, Value)> = entries
         .map(|entry| {
             let path = entry.unwrap().path();

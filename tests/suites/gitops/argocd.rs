@@ -12,7 +12,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams
 use serde_json::{Value, json};
 use snapback_tests::process::Process;
 use snapback_tests::releases::manifest;
-use snapback_tests::tools;
+use snapback_tests::{argocd, tools};
 
 use crate::bed::{Bed, until};
 use crate::git::{APP, Repository};
@@ -41,6 +41,10 @@ impl Argocd {
         let kinds = tools::source("argocd", "github.com/argoproj/argo-cd/v3")?.join("manifests/crds");
         bed.kinds(&["application", "appproject", "applicationset"].map(|kind| kinds.join(format!("{kind}-crd.yaml"))))?;
         bed.tools.apply(SETTINGS)?;
+        // As docs/argocd.md has it.
+        let ours = argocd::config_map_file();
+        let patch = ["patch", "configmap", "argocd-cm", "--type=merge", "--patch-file", &ours.to_string_lossy()];
+        bed.tools.kubectl(&[&["-n", NAMESPACE][..], &patch].concat())?;
         let folder = bed.folder.join(NAMESPACE);
         std::fs::create_dir_all(&folder)?;
         let [redis_port, port, metrics, controller_metrics] = free_ports()?;

@@ -7,6 +7,7 @@
 mod argocd;
 mod argocd_facts;
 mod bed;
+mod examples;
 mod flux;
 mod flux_facts;
 mod git;
@@ -26,7 +27,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 32] = [
+const TESTS: [Test; 33] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -69,6 +70,7 @@ const TESTS: [Test; 32] = [
     ("argocd_undone_a_commit_elsewhere_is_undone_again", undone::argo_a_commit_elsewhere),
     ("argocd_undone_and_flux_the_operator_can_do_nothing_but_hold", undone::confined),
     ("argocd_undone_what_cannot_be_held_ends_its_fight", undone::argo_an_application_set),
+    ("argocd_tells_the_health_of_a_policy", examples::argocd_health),
 ];
 
 fn main() -> ExitCode {
