@@ -5,8 +5,8 @@ mod support;
 use jiff::SignedDuration;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::gitops::{
-    Application, Deliverer, Delivery, HelmReleaseLook, Hold, HoldAct, Kustomization, Look, Mark, Plan, Scene, Tended,
-    Tool, ToolKind, Trial, begin, plan, tend,
+    Application, Claim, Deliverer, Delivery, HelmReleaseLook, Hold, HoldAct, Kustomization, Look, Mark, Plan, Scene,
+    Tended, Tool, ToolKind, Trial, begin, leads, plan, tend,
 };
 use snapback_core::notice::Reason;
 use snapback_core::rollback::{Act, Phase, Progress, Step, step};
@@ -191,14 +191,14 @@ fn hold(kind: ToolKind) -> Hold {
 }
 
 struct Stage {
-    bad: Fingerprint,
+    bad: Vec<Fingerprint>,
     good: Fingerprint,
     live: Fingerprint,
 }
 
 impl Stage {
     fn live(name: &str) -> Self {
-        Self { bad: version("v2"), good: version("v1"), live: version(name) }
+        Self { bad: vec![version("v2")], good: version("v1"), live: version(name) }
     }
 
     fn scene(&self) -> Scene<'_> {
@@ -212,6 +212,7 @@ impl Stage {
             unwanted: None,
             is_back: true,
             is_over: true,
+            leads: true,
         }
     }
 }
@@ -339,6 +340,50 @@ fn a_trial_that_nobody_comes_to_ends_as_it_was() {
     let stage = Stage::live("v1");
     let again = |second| tend(&over.hold, &Look::Kustomization(kustomization("v3")), &stage.scene(), at(second)).act;
     assert_eq!((again(699), again(700)), (HoldAct::Nothing, HoldAct::Try), "the commit is not lost");
+}
+
+// Several records of one workload.
+
+#[test]
+fn a_trial_lets_no_revision_through_that_another_record_undid() {
+    let stage = Stage { bad: vec![version("v2"), version("v9")], ..Stage::live("v9") };
+    let scene = Scene { trial: Some(Trial::Paused), is_labelled: false, ..stage.scene() };
+    let over = flux(kustomization("v3"), &scene);
+    assert_eq!((over.act, reasons(&over.notices)), (HoldAct::UndoAgain, vec![Reason::HoldKept]));
+    assert_eq!(flux(kustomization("v3"), &stage.scene()).act, HoldAct::Nothing, "another record's to undo");
+    assert_eq!(argo(held_application("v3"), &stage.scene()).act, HoldAct::Nothing, "as that one");
+}
+
+#[test]
+fn of_two_holds_by_one_label_one_lets_the_tool_at_the_workload() {
+    let stage = Stage::live("v1");
+    let scene = Scene { leads: false, ..stage.scene() };
+    assert_eq!(flux(kustomization("v3"), &scene).act, HoldAct::Nothing);
+    let release = HelmReleaseLook { corrects: true, release: Some("v3".into()), remote: false };
+    assert_eq!(tended(ToolKind::HelmRelease, Look::HelmRelease(release), &scene).act, HoldAct::Nothing);
+    let late = Hold { tried: Some(at(100)), ..hold(ToolKind::Kustomization) };
+    let trial = Scene { trial: Some(Trial::Paused), is_labelled: false, ..scene.clone() };
+    let look = Look::Kustomization(kustomization("v3"));
+    assert_eq!(tend(&late, &look, &trial, at(500)).act, HoldAct::Nothing, "not its trial to end");
+    assert_eq!(argo(held_application("v3"), &scene).act, HoldAct::Heal, "Applications count who holds them");
+    let unwanted = Scene { unwanted: Some("a person released the revision".into()), ..scene };
+    assert_eq!(flux(kustomization("v2"), &unwanted).act, HoldAct::Unlabel);
+}
+
+#[test]
+fn the_newest_hold_leads_and_who_began_a_trial_ends_it() {
+    let claim = |record: &str, decided: i64, tried: Option<i64>| Claim {
+        tried: tried.map(at),
+        decided: at(decided),
+        record: record.into(),
+    };
+    let (older, newer) = (claim("one", 1, Some(50)), claim("two", 20, None));
+    let leader = |trial| (leads(&older, std::slice::from_ref(&newer), trial), leads(&newer, &[older.clone()], trial));
+    assert_eq!(leader(None), (false, true));
+    assert_eq!(leader(Some(Trial::Open)), (true, false));
+    let (one, two) = (claim("one", 1, None), claim("two", 1, None));
+    assert_eq!((leads(&one, &[two.clone()], None), leads(&two, &[one], None)), (false, true), "one of them does");
+    assert!(leads(&two, &[], None));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use snapback_api::v1alpha1::{HOLD_FINALIZER, Rollback, RollbackPolicy};
 use snapback_core::gitops::{Deliverer, Hold, HoldAct, Look, Plan, Scene, Tended, Tool, begin, plan, tend};
 use snapback_core::rollback::{Act, Order, Phase, Progress, Step};
 
-use super::{commit, guard};
+use super::{beside, commit, guard};
 use crate::context::Context;
 use crate::error::Error;
 use crate::gitops::{self, Placed};
@@ -117,16 +117,19 @@ pub(super) async fn see_to(
     let unwanted = unwanted(ctx, rollback, &found).await;
     let live = live.filter(|live| live.workload.uid == order.uid);
     let is_over = progress.phase.is_some_and(Phase::is_terminal) || rollback.meta().deletion_timestamp.is_some();
+    let trial = live.and_then(|live| live.workload.delivery.trial);
+    let others = beside::records(ctx, rollback, order);
     let scene = Scene {
-        bad: &order.from.fingerprint,
+        bad: &others.bad,
         good: &order.to.fingerprint,
         live: live.map(|live| &live.workload.live),
-        trial: live.and_then(|live| live.workload.delivery.trial),
+        trial,
         is_labelled: live.zip(hold.label()).is_some_and(|(live, label)| live.workload.delivery.labels.contains(&label)),
         record: &record,
         unwanted,
         is_back: progress.rolled_out.is_some() || is_over,
         is_over,
+        leads: others.is_led_by(rollback, &hold, trial),
     };
     let Tended { hold: next, act, notices, next_look } = tend(&hold, &found, &scene, now);
     let tried = next.tried;

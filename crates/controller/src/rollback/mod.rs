@@ -15,6 +15,7 @@
 //! ```
 //! It knows nothing of policies: the record holds all that it needs. Only what a person left out is asked of them.
 
+mod beside;
 mod commit;
 mod guard;
 mod history;

@@ -298,6 +298,38 @@ fn labelled(world: &World) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_holds_of_one_workload_keep_both_bad_revisions_away() {
+    let (world, tool) = held().await;
+    // By hand, over the hold: the tool has no part in it.
+    world.deploy("v3", false);
+    let holds = |world: &World| -> Vec<HoldStatus> {
+        let statuses = world.rollbacks().into_iter().filter_map(|one| one.status);
+        statuses.filter_map(|status| status.hold).filter(|hold| hold.ended_at.is_none()).collect()
+    };
+    world
+        .until("both held", |world| {
+            let holds = holds(world);
+            world.is_at_rest() && holds.len() == 2 && holds.iter().all(|hold| hold.placed_at.is_some())
+        })
+        .await;
+    assert_eq!(world.image(), "shop/checkout:v1");
+    for (commit, version) in [("c4", "v2"), ("c5", "v3"), ("c6", "v2")] {
+        tool.commits(commit, version, false);
+        let is_tried = |world: &World| holds(world).iter().any(|hold| hold.revision.as_deref() == Some(commit));
+        let what = format!("the trial of {commit}");
+        world.until(&what, |world| is_tried(world) && world.image() == "shop/checkout:v1" && labelled(world)).await;
+        for _ in 0..30 {
+            assert_eq!(world.sets().len(), 1, "{what}: pods of another revision");
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!((world.rollbacks().len(), holds(&world).len()), (2, 2), "{what}: nobody decided anything anew");
+    }
+    tool.commits("c7", "v4", true);
+    world.until("v4", |world| world.image() == "shop/checkout:v4" && has_ended(world)).await;
+    assert!(is_clean(&world));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_goes_back_to_the_good_revision_ends_the_hold() {
     let (world, tool) = held().await;
     tool.commits("revert", "v1", true);

@@ -24,7 +24,7 @@ pub use deliverer::{Deliverer, Marks, Tool, ToolKind, deliverers};
 pub use helm_release::{DRIFT_DETECTION, HelmReleaseLook};
 pub use hold::{Hold, Look, Mark, Plan, begin, plan};
 pub use kustomization::{Kustomization, RECONCILE, REQUESTED_AT};
-pub use tend::{HoldAct, Scene, Tended, Trial, tend};
+pub use tend::{Claim, HoldAct, Scene, Tended, Trial, leads, tend};
 
 /// On a workload, by us: its tool is let at it to see what it brings. A label, since a workload under Flux always has
 /// some, and a patch cannot add to what is absent.

@@ -54,8 +54,8 @@ impl Trial {
 /// What else counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scene<'a> {
-    /// The revision that was undone.
-    pub bad: &'a Fingerprint,
+    /// The revisions that were undone, by this record and by others: none of them may come in by a trial.
+    pub bad: &'a [Fingerprint],
     /// The one that was put back.
     pub good: &'a Fingerprint,
     /// The live one; `None` when the workload is gone.
@@ -72,6 +72,25 @@ pub struct Scene<'a> {
     pub is_back: bool,
     /// Whether the record is over.
     pub is_over: bool,
+    /// Whether it is on this hold to let the tool at the workload: of several that share one label only one does ([`leads`]).
+    pub leads: bool,
+}
+
+/// What decides which of several holds of one workload leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// When it last let the tool at the workload.
+    pub tried: Option<Timestamp>,
+    /// When its record was decided.
+    pub decided: Timestamp,
+    /// Its record.
+    pub record: String,
+}
+
+/// Whether it is this hold's turn: the newest record knows the revision to go back to, and who began a trial ends it.
+pub fn leads(own: &Claim, others: &[Claim], trial: Option<Trial>) -> bool {
+    let rank = |one: &Claim| (one.tried.filter(|_| trial.is_some()), one.decided, one.record.clone());
+    others.iter().all(|other| rank(other) <= rank(own))
 }
 
 /// The one change to make. Each is sent with what was seen as its precondition.
@@ -151,6 +170,7 @@ fn decide(hold: &Hold, look: &Look, scene: &Scene, now: Timestamp) -> Tended {
         (ToolKind::Application | ToolKind::PossibleApplication, _, Look::Application(one)) => {
             why_it_heals(hold, one, scene).map_or(keep, |why| act(hold, HoldAct::Heal, &why))
         }
+        (ToolKind::Kustomization | ToolKind::HelmRelease, _, _) if !scene.leads && scene.unwanted.is_none() => keep,
         (ToolKind::HelmRelease, _, _) => {
             why_label_ends(hold, look, scene).map_or(keep, |why| act(hold, HoldAct::Unlabel, &why))
         }
@@ -158,8 +178,8 @@ fn decide(hold: &Hold, look: &Look, scene: &Scene, now: Timestamp) -> Tended {
         (ToolKind::Kustomization, Some(live), Look::Kustomization(one))
             if scene.unwanted.is_none() && one.has_moved(&hold.mark) =>
         {
-            // While the bad one is live it is another record's to undo.
-            if live == scene.bad || !scene.is_back {
+            // While a bad one is live it is another record's to undo.
+            if scene.bad.contains(live) || !scene.is_back {
                 return keep;
             }
             if live != scene.good {
@@ -200,8 +220,9 @@ fn why_it_heals(hold: &Hold, one: &Application, scene: &Scene) -> Option<String>
     if scene.live.is_none() {
         return Some("the workload is gone".to_owned());
     }
-    // While the bad one is live, a newer record is about to undo it.
-    let has_moved = one.has_moved(&hold.mark) && scene.live != Some(scene.bad);
+    // While a bad one is live, a newer record is about to undo it.
+    let is_bad = scene.live.is_some_and(|live| scene.bad.contains(live));
+    let has_moved = one.has_moved(&hold.mark) && !is_bad;
     let moved = || format!("it has synced {}", newest(one.compared.as_deref()));
     scene.unwanted.clone().or_else(|| has_moved.then(moved))
 }
@@ -209,14 +230,14 @@ fn why_it_heals(hold: &Hold, one: &Application, scene: &Scene) -> Option<String>
 fn on_trial(hold: &Hold, look: &Look, scene: &Scene, live: &Fingerprint, now: Timestamp) -> Tended {
     let began = hold.tried.unwrap_or(now);
     let keep = Tended { hold: hold.clone(), act: HoldAct::Nothing, notices: Vec::new(), next_look: Some(WATCH) };
-    if live == scene.bad {
+    if scene.bad.contains(live) {
         let mut again = act(hold, HoldAct::UndoAgain, "");
         again.hold = Hold { because: None, ..hold.clone() };
         if let Look::Kustomization(one) = look {
             again.hold.mark = one.mark();
         }
         let tool = &hold.tool;
-        let message = format!("{tool} still brings the bad revision: it was put away again before a pod started");
+        let message = format!("{tool} still brings a bad revision: it was put away again before a pod started");
         again.notices.push(Notice::new(Reason::HoldKept, message));
         again.next_look = Some(WATCH);
         return again;

@@ -1,0 +1,61 @@
+//! What other records say of the same workload: which revisions they undid, and whether they hold it, too.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use snapback_api::v1alpha1::Rollback;
+use snapback_core::fingerprint::Fingerprint;
+use snapback_core::gitops::{Claim, Hold, Trial, leads};
+use snapback_core::rollback::{Order, Phase};
+
+use super::guard;
+use crate::context::Context;
+
+/// What counts of them for a hold. From the cache: one that is late ends a hold, or a trial, a look later.
+pub(super) struct Beside {
+    /// The revisions that were undone and that nobody released, with that of the record itself.
+    pub(super) bad: Vec<Fingerprint>,
+    /// The other holds that are open, with the label of each.
+    holds: Vec<(&'static str, Claim)>,
+}
+
+/// Reads the records of the same workload.
+pub(super) fn records(ctx: &Context, rollback: &Rollback, order: &Order) -> Beside {
+    let all: Vec<Arc<DeserializeGuard<Rollback>>> = ctx.records.state();
+    let (namespace, name) = (rollback.namespace(), rollback.name_any());
+    let of_workload = all.iter().filter_map(|record| record.0.as_ref().ok()).filter(|record| {
+        record.ordered().is_some_and(|ordered| ordered.uid == order.uid.as_str())
+            && (record.namespace() == namespace && record.name_any() != name)
+    });
+    let mut beside = Beside { bad: vec![order.from.fingerprint.clone()], holds: Vec::new() };
+    for record in of_workload {
+        let Ok((other, progress)) = guard::guard(record) else { continue };
+        let is_void = matches!(progress.phase, Some(Phase::Superseded | Phase::Rejected));
+        let was_undone = progress.undo_accepted.is_some() && !is_void && record.spec.released.is_none();
+        // What is put back now is what somebody wants, whatever became of it before.
+        if was_undone && other.from.fingerprint != order.to.fingerprint {
+            beside.bad.push(other.from.fingerprint);
+        }
+        if let Some(hold) = progress.hold.filter(Hold::is_open)
+            && let Some(label) = hold.label()
+        {
+            beside.holds.push((label, claim(record, &hold)));
+        }
+    }
+    beside
+}
+
+impl Beside {
+    /// Whether it is on this record's hold to let the tool at the workload.
+    pub(super) fn is_led_by(&self, rollback: &Rollback, hold: &Hold, trial: Option<Trial>) -> bool {
+        let Some(label) = hold.label() else { return true };
+        let same = self.holds.iter().filter(|(other, _)| *other == label);
+        let others: Vec<Claim> = same.map(|(_, claim)| claim.clone()).collect();
+        leads(&claim(rollback, hold), &others, trial)
+    }
+}
+
+fn claim(rollback: &Rollback, hold: &Hold) -> Claim {
+    Claim { tried: hold.tried, decided: rollback.decided_at().0, record: rollback.name_any() }
+}
