@@ -13,7 +13,7 @@ use crate::tools;
 const HEADER: &str = "# Generated from charts/snapback by `make manifests`; do not edit.\n";
 
 /// Files for kustomize, and how they are rendered.
-pub const FILES: [(&str, &[&str]); 2] = [
+pub const FILES: [(&str, &[&str]); 3] = [
     // The kinds are taken from crds/.
     ("deploy/base/snapback.yaml", &["--set=crds.install=false"]),
     (
@@ -24,6 +24,13 @@ pub const FILES: [(&str, &[&str]); 2] = [
             "--show-only=templates/alerts.yaml",
         ],
     ),
+    (
+        "deploy/end-holds/job.yaml",
+        &[
+            "--set=config.gitops.argocd.enabled=true,config.gitops.flux.enabled=true",
+            "--show-only=templates/end-holds.yaml",
+        ],
+    ),
 ];
 
 /// The objects of the chart, without what only Helm has use for.
@@ -31,11 +38,20 @@ pub fn plain(helm: &Tools, more: &[&str]) -> Result<String> {
     let rendered = chart::render(helm, more)?;
     let is_helms = |line: &&str| {
         let line = line.trim_start();
-        line.starts_with("helm.sh/chart:")
+        line.starts_with("helm.sh/")
             || line.starts_with("app.kubernetes.io/managed-by:")
             || line.starts_with("# Source:")
     };
-    let lines: Vec<&str> = rendered.lines().filter(|line| !is_helms(line)).map(str::trim_end).collect();
+    let mut lines: Vec<&str> = rendered.lines().filter(|line| !is_helms(line)).map(str::trim_end).collect();
+    // Annotations that were all Helm's.
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let is_empty = |at: usize| {
+        lines[at].trim() == "annotations:" && lines.get(at + 1).is_none_or(|next| indent(next) <= indent(lines[at]))
+    };
+    let empty: Vec<usize> = (0..lines.len()).filter(|at| is_empty(*at)).collect();
+    for at in empty.into_iter().rev() {
+        lines.remove(at);
+    }
     Ok(format!("{HEADER}{}\n", lines.join("\n").trim_start_matches("---\n").trim_end()))
 }
 

@@ -57,6 +57,8 @@ pub struct Context {
     pub features: FeaturesConfig,
     /// The GitOps tools that may be held.
     pub gitops: GitOpsConfig,
+    /// Whether all holds are to end, since the operator is being uninstalled.
+    pub ends_holds: bool,
     /// Targets that look bad now.
     pub bad_now: BadNow,
     /// When what stands in the way of a rollback was last looked at.

@@ -9,6 +9,7 @@ mod caught;
 mod concern;
 pub mod config;
 pub mod context;
+pub mod ending;
 pub mod error;
 pub mod gitops;
 pub mod lease;

@@ -204,6 +204,7 @@ fn operate(
         retries: crate::policy::Retries::default(),
         features: options.config.features,
         gitops: options.config.gitops.clone(),
+        ends_holds: false,
         bad_now: BadNow::default(),
         records: rollback_store.clone(),
         failures: Failures::default(),
@@ -347,7 +348,7 @@ async fn wait(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope>,
     K::DynamicType: Default,

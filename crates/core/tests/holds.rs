@@ -10,6 +10,7 @@ use snapback_core::gitops::{
 };
 use snapback_core::notice::Reason;
 use snapback_core::rollback::{Act, Phase, Progress, Step, step};
+use snapback_core::workload::Kind;
 use support::*;
 
 fn tool(kind: ToolKind) -> Tool {
@@ -425,6 +426,21 @@ fn a_hold_that_has_ended_is_left_alone() {
     let over = Hold { ended: Some(at(50)), ..hold(ToolKind::Kustomization) };
     let left = tend(&over, &Look::Kustomization(kustomization("v3")), &stage.scene(), at(100));
     assert_eq!((left.act, left.next_look, left.hold), (HoldAct::Nothing, None, over));
+}
+
+#[test]
+fn a_person_is_told_how_to_end_one_by_hand() {
+    let target = (Kind::Deployment, "shop", "checkout");
+    assert_eq!(
+        hold(ToolKind::Kustomization).ended_by_hand(target, "argocd"),
+        "kubectl -n shop label deployment checkout kustomize.toolkit.fluxcd.io/reconcile-"
+    );
+    assert_eq!(
+        hold(ToolKind::Application).ended_by_hand(target, "argocd"),
+        "kubectl -n flux patch applications.argoproj.io apps --type=merge -p \
+         '{\"metadata\":{\"annotations\":{\"snapback.dev/held-by\":null}},\
+         \"spec\":{\"syncPolicy\":{\"automated\":{\"selfHeal\":true}}}}'"
+    );
 }
 
 #[test]

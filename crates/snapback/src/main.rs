@@ -2,6 +2,7 @@
 
 mod backtest;
 mod crd;
+mod end_holds;
 mod lint;
 mod run;
 mod verify_record;
@@ -21,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Run the operator.
     Run(run::Run),
+    /// End every hold of a GitOps tool, before the operator is uninstalled.
+    EndHolds(end_holds::EndHolds),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
     /// Say what is wrong with policies, before a release depends on them.
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::EndHolds(arguments) => end_holds::end(&arguments),
         Command::Crd => crd::print(),
         Command::Lint(arguments) => return Ok(lint::lint(&arguments)),
         Command::VerifyRecord(arguments) => verify_record::verify(&arguments),

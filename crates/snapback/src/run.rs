@@ -44,15 +44,11 @@ pub(crate) fn run(arguments: &Run) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let mut kubernetes =
-            kube::Config::infer().await.context("cannot find a cluster: neither a kubeconfig nor a service account")?;
-        // Every request has a bound of its own; replays behind our back would outlast it.
-        kubernetes.default_retry = false;
-        let client = kube::Client::try_from(kubernetes)?;
+        let client = client().await?;
         let instance = std::env::var("POD_NAME").ok().or_else(|| std::env::var("HOSTNAME").ok());
-        let lease = arguments.lease.clone().map(|(namespace, name)| {
+        let lease = arguments.lease.clone().map(|place| {
             let identity = instance.clone().context("--lease needs this replica's name: set POD_NAME")?;
-            anyhow::Ok(LeaseOptions { namespace, name, identity, terms: Terms::default() })
+            anyhow::Ok(lease_options(place, identity))
         });
         let options = Options {
             config,
@@ -75,7 +71,20 @@ pub(crate) fn run(arguments: &Run) -> anyhow::Result<()> {
     })
 }
 
-fn lease(text: &str) -> Result<(String, String), String> {
+/// A client of the cluster that we are in, or that the kubeconfig names.
+pub(crate) async fn client() -> anyhow::Result<kube::Client> {
+    let mut kubernetes =
+        kube::Config::infer().await.context("cannot find a cluster: neither a kubeconfig nor a service account")?;
+    // Every request has a bound of its own; replays behind our back would outlast it.
+    kubernetes.default_retry = false;
+    Ok(kube::Client::try_from(kubernetes)?)
+}
+
+pub(crate) fn lease_options((namespace, name): (String, String), identity: String) -> LeaseOptions {
+    LeaseOptions { namespace, name, identity, terms: Terms::default() }
+}
+
+pub(crate) fn lease(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
             Ok((namespace.to_owned(), name.to_owned()))

@@ -155,8 +155,10 @@ pub(crate) fn hooks(bed: &Bed) -> Result<()> {
     for (name, object) in &objects {
         ensure!(object["metadata"]["annotations"]["helm.sh/hook"] == "test", "{name} is no hook of `helm test`");
     }
-    let operator = objects::parse(&chart::render(&bed.tools, &[])?)?;
-    let operator = operator.get("Deployment snapback-system/snapback").context("no operator")?;
+    let rendered = chart::render(&bed.tools, &["--set=config.gitops.flux.enabled=true"])?;
+    let rendered = objects::parse(&rendered)?;
+    let operator = rendered.get("Deployment snapback-system/snapback").context("no operator")?;
+    ends_holds(bed, &rendered)?;
     let pod = objects.get("Pod snapback-system/snapback-test").context("no pod")?;
     let safe = |spec: &Value| (spec["securityContext"].clone(), spec["containers"][0]["securityContext"].clone());
     ensure!(safe(&pod["spec"]) == safe(&operator["spec"]["template"]["spec"]), "{pod}");
@@ -165,5 +167,36 @@ pub(crate) fn hooks(bed: &Bed) -> Result<()> {
     let linted = objects.get("ConfigMap snapback-system/snapback-test").context("no policy to lint")?;
     let linted: Value = serde_yaml_ng::from_str(linted["data"]["policy.yaml"].as_str().context("no text")?)?;
     ensure!(objects.get("RollbackPolicy snapback-system/snapback-test") == Some(&linted), "{linted}");
+    Ok(())
+}
+
+/// The Job that ends all holds before the release goes: as the operator is, with its account and its Lease, and only where
+/// something may be held.
+fn ends_holds(bed: &Bed, rendered: &objects::Objects) -> Result<()> {
+    const JOB: &str = "Job snapback-system/snapback-end-holds";
+    for without in ["--set=replicas=2", "--set=config.gitops.flux.enabled=true,uninstall.endHolds=false"] {
+        ensure!(!objects::parse(&chart::render(&bed.tools, &[without])?)?.contains_key(JOB), "{without}");
+    }
+    let operator = rendered.get("Deployment snapback-system/snapback").context("no operator")?;
+    let job = rendered.get(JOB).context("nothing ends the holds")?;
+    ensure!(job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete", "{job}");
+    let (pod, of) = (&job["spec"]["template"], &operator["spec"]["template"]);
+    for same in [
+        "/spec/serviceAccountName",
+        "/spec/securityContext",
+        "/spec/volumes",
+        "/spec/containers/0/image",
+        "/spec/containers/0/securityContext",
+        "/spec/containers/0/volumeMounts",
+    ] {
+        ensure!(pod.pointer(same).is_some() && pod.pointer(same) == of.pointer(same), "{same}: {pod}");
+    }
+    let arguments = |pod: &Value| pod["spec"]["containers"][0]["args"].to_string();
+    for argument in ["\"--config=/etc/snapback/config.yaml\"", "\"--lease=snapback-system/snapback\""] {
+        ensure!(arguments(pod).contains(argument) && arguments(of).contains(argument), "{argument}: {pod}");
+    }
+    let service = rendered.get("Service snapback-system/snapback").context("no Service")?;
+    let selects = service["spec"]["selector"].as_object().context("a selector")?;
+    ensure!(selects.iter().any(|(key, value)| pod["metadata"]["labels"][key] != *value), "the Service has it, too");
     Ok(())
 }

@@ -57,10 +57,11 @@ pub(crate) fn base(bed: &Bed) -> Result<()> {
             "{name} is not what the chart renders: run `make manifests`"
         );
     }
-    let base = tools::repository().join("deploy/base");
-    bed.tools
-        .kubectl(&["apply", "--dry-run=server", "--server-side", "--force-conflicts", "-k", &base.to_string_lossy()])
-        .map(drop)
+    for folder in ["deploy/base", "deploy/end-holds"] {
+        let folder = tools::repository().join(folder).to_string_lossy().into_owned();
+        bed.tools.kubectl(&["apply", "--dry-run=server", "--server-side", "--force-conflicts", "-k", &folder])?;
+    }
+    Ok(())
 }
 
 /// Each overlay makes of the base what the chart makes of the values of the same name.

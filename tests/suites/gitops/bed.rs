@@ -26,7 +26,7 @@ use crate::flux::Flux;
 use crate::in_process::{OPERATOR, Operator};
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Many targets are bad here, each on purpose.
 const CONFIG: &str = "apiVersion: config.snapback.dev/v1alpha1
@@ -38,6 +38,8 @@ gitops: {argocd: {enabled: true}, flux: {enabled: true}}
 pub(crate) struct Bed {
     // In the order in which they are stopped.
     operator: Mutex<Option<Operator>>,
+    /// The operator as a program of its own, where a test runs one.
+    pub(crate) program: Mutex<Option<Process>>,
     argocd: Mutex<Option<Arc<Argocd>>>,
     flux: Mutex<Option<Arc<Flux>>>,
     cluster: Mutex<Option<Cluster>>,
@@ -59,7 +61,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Resu
     Ok(began.elapsed())
 }
 
-fn lock<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
     one.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -69,6 +71,7 @@ impl Bed {
         let cluster = Cluster::start(Nodes::Simulated).await?;
         Ok(Self {
             operator: Mutex::default(),
+            program: Mutex::default(),
             argocd: Mutex::default(),
             flux: Mutex::default(),
             client: cluster.client.clone(),
@@ -97,19 +100,24 @@ impl Bed {
     /// Makes sure that the operator runs, in this process, with the rights that its chart gives it.
     pub(crate) fn operator(&self) -> Result<()> {
         let mut operator = lock(&self.operator);
-        if operator.is_none() {
-            // Its rights are in Argo CD's namespace.
-            self.tools.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: argocd}\n")?;
-            let chart = tools::repository().join("charts/snapback");
-            let namespace = ["--namespace=snapback-system", "--create-namespace", "--set=replicas=0"];
-            let held = ["--set=config.gitops.argocd.enabled=true", "--set=config.gitops.flux.enabled=true"];
-            let install = ["install", "snapback", &chart.to_string_lossy()];
-            self.tools.helm(&[&install[..], &namespace, &held].concat())?;
+        if operator.is_none() && lock(&self.program).is_none() {
+            self.install()?;
             let client = self.wait(client_as(&self.kubeconfig, OPERATOR))?;
             let _runtime = self.runtime.enter();
             *operator = Some(Operator::start(client, CONFIG)?);
         }
         Ok(())
+    }
+
+    /// Installs the chart, with the rights to hold and without a pod of the operator's.
+    pub(crate) fn install(&self) -> Result<()> {
+        // Its rights are in Argo CD's namespace.
+        self.tools.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: argocd}\n")?;
+        let chart = tools::repository().join("charts/snapback");
+        let namespace = ["--namespace=snapback-system", "--create-namespace", "--set=replicas=0"];
+        let held = ["--set=config.gitops.argocd.enabled=true", "--set=config.gitops.flux.enabled=true"];
+        let install = ["install", "snapback", &chart.to_string_lossy()];
+        self.tools.helm(&[&install[..], &namespace, &held].concat()).map(drop)
     }
 
     /// Waits until `checkout` is older than what is made next: a policy of the same second would judge it.
@@ -250,6 +258,7 @@ impl suite::Bed for Bed {
         while lock(&self.operator).as_mut().is_some_and(|operator| !operator.stop()) {
             std::thread::sleep(Duration::from_millis(20));
         }
+        lock(&self.program).take();
         // The record of the run stops what a test that still runs holds on to.
         lock(&self.argocd).take();
         lock(&self.flux).take();

@@ -14,6 +14,7 @@ mod git;
 #[path = "../shared/operator.rs"]
 mod in_process;
 mod undone;
+mod uninstall;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 35] = [
+const TESTS: [Test; 36] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -69,6 +70,7 @@ const TESTS: [Test; 35] = [
     ("argocd_undone_a_revert_in_git_ends_the_hold", undone::argo_a_revert),
     ("argocd_undone_a_commit_elsewhere_is_undone_again", undone::argo_a_commit_elsewhere),
     ("argocd_undone_and_flux_the_operator_can_do_nothing_but_hold", undone::confined),
+    ("argocd_undone_and_flux_uninstalling_ends_all_holds", uninstall::ends_all_holds),
     ("argocd_undone_what_cannot_be_held_ends_its_fight", undone::argo_an_application_set),
     ("argocd_tells_the_health_of_a_policy", examples::argocd_health),
     ("argocd_examples_are_taken", examples::argocd),

@@ -50,7 +50,7 @@ fn policy(bed: &Bed, namespace: &str, what: &str, is_so: impl Fn(&RollbackPolicy
     last.context("no policy")
 }
 
-fn rollbacks(bed: &Bed, namespace: &str) -> Result<Vec<Rollback>> {
+pub(crate) fn rollbacks(bed: &Bed, namespace: &str) -> Result<Vec<Rollback>> {
     let rollbacks: Api<Rollback> = Api::namespaced(bed.client.clone(), namespace);
     Ok(bed.wait(rollbacks.list(&ListParams::default()))?.items)
 }
@@ -113,7 +113,7 @@ fn revision(bed: &Bed, namespace: &str) -> Result<Value> {
 const ALONE: &str = "kustomize-controller Apply";
 
 /// v1 known good, v2 from Git undone, its Kustomization held.
-fn flux_held<'a>(bed: &'a Bed, namespace: &str) -> Result<Kustomization<'a>> {
+pub(crate) fn flux_held<'a>(bed: &'a Bed, namespace: &str) -> Result<Kustomization<'a>> {
     let flux = Kustomization::new(bed, namespace)?;
     flux.released(V1)?;
     adopted(bed, namespace)?;
@@ -214,7 +214,7 @@ fn argo_alone(applies: Applies) -> String {
     format!("argocd-controller {how}")
 }
 
-fn heals(argocd: &Application) -> Result<bool> {
+pub(crate) fn heals(argocd: &Application) -> Result<bool> {
     let object = argocd.get()?;
     let note = &object["metadata"]["annotations"]["snapback.dev/held-by"];
     let heals = object["spec"]["syncPolicy"]["automated"]["selfHeal"] == true;
@@ -222,7 +222,7 @@ fn heals(argocd: &Application) -> Result<bool> {
     Ok(heals)
 }
 
-fn argo_held<'a>(bed: &'a Bed, namespace: &str, applies: Applies) -> Result<Application<'a>> {
+pub(crate) fn argo_held<'a>(bed: &'a Bed, namespace: &str, applies: Applies) -> Result<Application<'a>> {
     let argocd = Application::new(bed, namespace, applies, V1)?;
     adopted(bed, namespace)?;
     argocd.commit(V2)?;

@@ -104,6 +104,10 @@ impl Elector {
 
     /// Lets another one lead at once. Nothing is written after this.
     pub(crate) async fn release(&mut self) {
+        self.leave(|spec| spec.holder_identity = None).await;
+    }
+
+    async fn leave(&mut self, last: impl FnOnce(&mut LeaseSpec)) {
         self.leadership.end();
         let found = timeout(self.options.terms.retry, self.leases.get_opt(&self.options.name)).await;
         let Ok(Ok(Some(mut lease))) = found else { return };
@@ -111,11 +115,51 @@ impl Elector {
         if spec.holder_identity.as_deref() != Some(&self.options.identity) {
             return;
         }
-        spec.holder_identity = None;
+        last(spec);
         // It runs out by itself if this fails.
         let params = Self::params();
-        let released = self.leases.replace(&self.options.name, &params, &lease);
-        _ = timeout(self.options.terms.retry, released).await;
+        let left = self.leases.replace(&self.options.name, &params, &lease);
+        _ = timeout(self.options.terms.retry, left).await;
+    }
+
+    /// Takes the Lease from whoever holds it, and resolves once that one writes nothing any more.
+    ///
+    /// # Errors
+    /// Why it was lost again meanwhile.
+    pub(crate) async fn seize(&mut self, health: &Health) -> Result<(), String> {
+        let lasts = loop {
+            match timeout(self.options.terms.deadline, self.grab(health)).await {
+                Ok(Ok(lasts)) => break lasts,
+                Ok(Err(why)) => tracing::warn!(lease = self.options.name, "the Lease could not be taken yet: {why}"),
+                Err(_) => tracing::warn!(lease = self.options.name, "the Lease could not be taken yet: no answer"),
+            }
+            sleep(self.options.terms.retry / 10).await;
+        };
+        // Renewed meanwhile, or a replica that stands by would take it.
+        tokio::select! {
+            why = self.keep(health) => Err(why),
+            () = sleep(lasts) => Ok(()),
+        }
+    }
+
+    /// Writes our name over that of whoever holds it. Gives how long that one may go on: also a process before us in the same
+    /// pod may have taken it from one that does.
+    async fn grab(&mut self, health: &Health) -> Result<Duration, String> {
+        let begun = Instant::now();
+        let found = self.leases.get_opt(&self.options.name).await.map_err(|error| report(&error))?;
+        let claim = found.as_ref().map(|lease| self.claim(lease)).filter(|claim| !claim.holder.is_empty());
+        match found {
+            Some(lease) => self.write(lease).await,
+            None => self.create().await,
+        }
+        .map_err(|error| report(&error))?;
+        self.leads(begun, health);
+        Ok(claim.map_or(Duration::ZERO, |claim| claim.lasts.max(self.options.terms.lasts)))
+    }
+
+    /// Leaves the Lease in our name for a while in which nobody is to lead. Nothing is written after this.
+    pub(crate) async fn retire(&mut self, lasts: Duration) {
+        self.leave(|spec| spec.lease_duration_seconds = i32::try_from(lasts.as_secs()).ok()).await;
     }
 
     /// One look at the Lease, and one bid. `None`: it is ours for a while. Otherwise how long to wait.
@@ -128,11 +172,7 @@ impl Elector {
             self.told.clone_from(&holder);
         }
         match bid {
-            None => {
-                // From the moment before the request was sent: by the Lease it is later, never earlier.
-                self.leadership.extend(begun + self.options.terms.deadline);
-                health.leads(begun + self.options.terms.deadline);
-            }
+            None => self.leads(begun, health),
             Some(_) => health.stands_by(holder, begun + self.options.terms.lasts),
         }
         Ok(bid)
@@ -150,14 +190,23 @@ impl Elector {
         match self.candidate.look(claim, begun) {
             Bid::Wait(wait) => return Ok((Some(wait), holder)),
             Bid::Take => self.write(found.unwrap_or_default()).await,
-            Bid::Create => {
-                let metadata = ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() };
-                let lease = Lease { metadata, spec: Some(self.spec(None)) };
-                self.leases.create(&Self::params(), &lease).await.map(|lease| self.ours = Some(lease))
-            }
+            Bid::Create => self.create().await,
         }
         .map_err(|error| report(&error))?;
         Ok((None, self.options.identity.clone()))
+    }
+
+    /// We lead from the moment before the request was sent: by the Lease it is later, never earlier.
+    fn leads(&self, begun: Instant, health: &Health) {
+        self.leadership.extend(begun + self.options.terms.deadline);
+        health.leads(begun + self.options.terms.deadline);
+    }
+
+    async fn create(&mut self) -> Result<(), kube::Error> {
+        let metadata = ObjectMeta { name: Some(self.options.name.clone()), ..ObjectMeta::default() };
+        let lease = Lease { metadata, spec: Some(self.spec(None)) };
+        self.ours = Some(self.leases.create(&Self::params(), &lease).await?);
+        Ok(())
     }
 
     /// Writes our name, over the very version that was read: who loses this race waits.

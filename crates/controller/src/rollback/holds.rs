@@ -116,7 +116,9 @@ pub(super) async fn see_to(
     let record = record(rollback);
     let unwanted = unwanted(ctx, rollback, &found).await;
     let live = live.filter(|live| live.workload.uid == order.uid);
-    let is_over = progress.phase.is_some_and(Phase::is_terminal) || rollback.meta().deletion_timestamp.is_some();
+    let is_over = progress.phase.is_some_and(Phase::is_terminal)
+        || rollback.meta().deletion_timestamp.is_some()
+        || ctx.ends_holds;
     let trial = live.and_then(|live| live.workload.delivery.trial);
     let others = beside::records(ctx, rollback, order);
     let scene = Scene {
@@ -195,6 +197,9 @@ async fn ask(ctx: &Context, tool: &Tool, found: &Look, tried: Option<Timestamp>)
 
 /// Why nobody wants the hold any more, whatever the source says.
 async fn unwanted(ctx: &Context, rollback: &Rollback, found: &Look) -> Option<String> {
+    if ctx.ends_holds {
+        return Some("Snapback is being uninstalled".to_owned());
+    }
     if rollback.meta().deletion_timestamp.is_some() {
         return Some("its Rollback is being deleted".to_owned());
     }

@@ -17,6 +17,7 @@
 
 mod beside;
 mod commit;
+mod ending;
 mod guard;
 mod history;
 mod holds;
@@ -28,6 +29,8 @@ mod resolve;
 mod retell;
 
 pub use commit::next_status;
+pub use ending::Left;
+pub(crate) use ending::end_all;
 pub use guard::guard;
 pub(crate) use guard::phase;
 

@@ -13,15 +13,15 @@ use tokio::time::sleep;
 use crate::pairs::{SIDES, is_write};
 use crate::world::{NAMESPACE, World, deployment};
 
-const FLUX: (&str, &str) = ("kustomize.toolkit.fluxcd.io/v1", "kustomizations");
-const ARGO: (&str, &str) = ("argoproj.io/v1alpha1", "applications");
-const RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
+pub(crate) const FLUX: (&str, &str) = ("kustomize.toolkit.fluxcd.io/v1", "kustomizations");
+pub(crate) const ARGO: (&str, &str) = ("argoproj.io/v1alpha1", "applications");
+pub(crate) const RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
 
 /// What a repository says: commit, version, whether that is well.
 type Source = Arc<Mutex<(&'static str, &'static str, bool)>>;
 
 /// A tool that delivers `checkout` every ten seconds, and its repository.
-struct Tool {
+pub(crate) struct Tool {
     source: Source,
     delivers: JoinHandle<()>,
     kind: (&'static str, &'static str),
@@ -68,11 +68,11 @@ impl Tool {
         Self { source, delivers, kind }
     }
 
-    fn commits(&self, commit: &'static str, version: &'static str, well: bool) {
+    pub(crate) fn commits(&self, commit: &'static str, version: &'static str, well: bool) {
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = (commit, version, well);
     }
 
-    fn heals(&self, world: &World) -> bool {
+    pub(crate) fn heals(&self, world: &World) -> bool {
         let object = world.api.object(self.kind.1, "argocd", "apps").unwrap();
         assert_eq!(object["metadata"]["annotations"]["snapback.dev/held-by"], Value::Null, "a note of ours is left");
         object["spec"]["syncPolicy"]["automated"]["selfHeal"] == true
@@ -150,15 +150,15 @@ async fn delivered(kind: (&'static str, &'static str)) -> (World, Tool) {
     (world, tool)
 }
 
-fn hold(world: &World) -> Option<HoldStatus> {
+pub(crate) fn hold(world: &World) -> Option<HoldStatus> {
     world.rollbacks().first()?.status.clone()?.hold
 }
 
-fn is_held(world: &World) -> bool {
+pub(crate) fn is_held(world: &World) -> bool {
     hold(world).is_some_and(|hold| hold.placed_at.is_some() && hold.ended_at.is_none() && hold.tried_at.is_none())
 }
 
-fn has_ended(world: &World) -> bool {
+pub(crate) fn has_ended(world: &World) -> bool {
     let all = world.rollbacks();
     all.iter().all(|one| {
         let hold = one.status.as_ref().and_then(|status| status.hold.as_ref());
@@ -167,7 +167,7 @@ fn has_ended(world: &World) -> bool {
 }
 
 /// Nothing of a hold is left on the workload.
-fn is_clean(world: &World) -> bool {
+pub(crate) fn is_clean(world: &World) -> bool {
     let live = world.api.object("deployments", NAMESPACE, "checkout").unwrap();
     let labels = &live["metadata"]["labels"];
     labels[RECONCILE].is_null() && labels["snapback.dev/trial"].is_null() && live["spec"]["paused"] != true
@@ -202,7 +202,7 @@ async fn writes(kind: (&'static str, &'static str)) -> usize {
     world.api.calls().split_off(before).iter().filter(|call| is_write(call)).count()
 }
 
-fn dies_at(world: &World, (index, fault): (usize, Fault)) {
+pub(crate) fn dies_at(world: &World, (index, fault): (usize, Fault)) {
     let count = Arc::new(AtomicUsize::new(0));
     world.api.fault(move |call: &Call| is_write(call) && count.fetch_add(1, Ordering::Relaxed) == index, fault);
 }
@@ -245,7 +245,12 @@ async fn an_application_leaves_the_undo_alone_until_it_synced_a_newer_commit_whe
 
 /// v2 was undone, and its Kustomization is held.
 async fn held() -> (World, Tool) {
-    let (world, tool) = delivered(FLUX).await;
+    held_by(FLUX).await
+}
+
+/// v2 was undone, and its tool is held.
+pub(crate) async fn held_by(kind: (&'static str, &'static str)) -> (World, Tool) {
+    let (world, tool) = delivered(kind).await;
     tool.commits("c2", "v2", false);
     world.until("v2 undone and held", |world| world.is_at_rest() && is_held(world)).await;
     (world, tool)

@@ -21,7 +21,7 @@ use crate::world::World;
 const TAKEOVER: Duration = Duration::from_secs(20);
 
 /// One replica, and what goes through its connection.
-struct Replica {
+pub(crate) struct Replica {
     task: JoinHandle<Result<(), RunError>>,
     stop: Option<oneshot::Sender<()>>,
     /// Whether its requests about the Lease get no answer any more.
@@ -31,14 +31,9 @@ struct Replica {
 }
 
 impl Replica {
-    fn start(world: &World, name: &str) -> Self {
+    pub(crate) fn start(world: &World, name: &str) -> Self {
         let mut options = world.options();
-        options.lease = Some(LeaseOptions {
-            namespace: "snapback-system".to_owned(),
-            name: "snapback".to_owned(),
-            identity: name.to_owned(),
-            terms: Terms::default(),
-        });
+        options.lease = Some(lease(name));
         let (cut, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (client, is_cut, written) = (world.api.client(), Arc::clone(&cut), Arc::clone(&writes));
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -59,8 +54,13 @@ impl Replica {
         Self { task: tokio::spawn(operator), stop: Some(stop), cut, writes }
     }
 
-    fn writes(&self) -> Vec<Instant> {
+    pub(crate) fn writes(&self) -> Vec<Instant> {
         self.writes.lock().unwrap().clone()
+    }
+
+    /// How it ended by itself.
+    pub(crate) async fn ended(self) -> Result<(), RunError> {
+        self.task.await.unwrap()
     }
 
     /// Asks it to end, and waits until it has.
@@ -70,7 +70,17 @@ impl Replica {
     }
 }
 
-fn holder(world: &World) -> Option<String> {
+/// The Lease of all, for one of this name.
+pub(crate) fn lease(name: &str) -> LeaseOptions {
+    LeaseOptions {
+        namespace: "snapback-system".to_owned(),
+        name: "snapback".to_owned(),
+        identity: name.to_owned(),
+        terms: Terms::default(),
+    }
+}
+
+pub(crate) fn holder(world: &World) -> Option<String> {
     let lease = world.api.object("leases", "snapback-system", "snapback")?;
     lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
 }

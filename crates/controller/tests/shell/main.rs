@@ -10,6 +10,7 @@ mod configuration;
 mod controls;
 mod crashes;
 mod doubts;
+mod ending;
 mod facts;
 mod faults;
 mod freezes;

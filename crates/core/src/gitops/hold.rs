@@ -6,6 +6,7 @@ use super::{Application, Deliverer, HelmReleaseLook, Kustomization, Tool, ToolKi
 use super::{DRIFT_DETECTION, RECONCILE};
 use crate::notice::{Notice, Reason};
 use crate::rollback::{Act, Order, Phase, Progress, Step};
+use crate::workload::Kind;
 
 /// How long an undo waits for a tool that does not answer, or for a hold that has no clear answer. Longer, and a bad release
 /// would stay for the sake of what may not even put it back.
@@ -250,6 +251,21 @@ impl Hold {
     #[must_use]
     pub fn unanswered(self, why: String) -> Self {
         Self { because: Some(why), ..self }
+    }
+
+    /// How a person ends it, on this workload: kind, namespace and name. `argocd` is Argo CD's own namespace.
+    pub fn ended_by_hand(&self, (kind, namespace, name): (Kind, &str, &str), argocd: &str) -> String {
+        if let Some(label) = self.label() {
+            let kind = kind.as_str().to_lowercase();
+            return format!("kubectl -n {namespace} label {kind} {name} {label}-");
+        }
+        format!(
+            "kubectl -n {} patch applications.argoproj.io {} --type=merge -p '{{\"metadata\":{{\"annotations\":{{\"{}\":null}}}},\
+             \"spec\":{{\"syncPolicy\":{{\"automated\":{{\"selfHeal\":true}}}}}}}}'",
+            self.tool.namespace.as_deref().unwrap_or(argocd),
+            self.tool.name,
+            super::HELD_BY
+        )
     }
 
     /// What people are told while it lasts.
