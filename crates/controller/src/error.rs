@@ -42,6 +42,9 @@ pub enum Error {
     /// Another object has the name of a copy.
     #[error("{0} is there and is no copy of ours; delete it")]
     Taken(String),
+    /// An object's name leaves no room for that of a copy.
+    #[error("the name of {0} is too long for a copy of it: at most 233 characters")]
+    NameTooLong(String),
 }
 
 fn unquoted(code: Option<u16>) -> String {
@@ -84,7 +87,11 @@ impl Error {
                 _ => false,
             },
             Self::Secret { code, .. } => code.is_none_or(is_of_the_server),
-            Self::Observe(ObserveError::Shape { .. }) | Self::Conflict(_) | Self::Taken(_) | Self::Panic(_) => false,
+            Self::Observe(ObserveError::Shape { .. })
+            | Self::Conflict(_)
+            | Self::Taken(_)
+            | Self::NameTooLong(_)
+            | Self::Panic(_) => false,
         }
     }
 
@@ -97,6 +104,7 @@ impl Error {
             Self::Timeout(_) => "Timeout",
             Self::Secret { .. } => "Secret",
             Self::Taken(_) => "Taken",
+            Self::NameTooLong(_) => "NameTooLong",
             Self::Panic(_) => "Panic",
         }
     }
@@ -110,6 +118,7 @@ impl Error {
             | Self::Timeout(_)
             | Self::Secret { .. }
             | Self::Taken(_)
+            | Self::NameTooLong(_)
             | Self::Panic(_) => {
                 // Nothing tells us when an outage is over, and a bad release may wait for that.
                 let longest = if self.is_transient() { Duration::from_secs(10) } else { Duration::from_mins(5) };

@@ -167,7 +167,7 @@ async fn an_object_of_somebody_else_with_the_name_of_a_copy_is_not_taken_for_one
     let mut world = wanting(0);
     let uid = world.api.object("deployments", NAMESPACE, "checkout").unwrap()["metadata"]["uid"].clone();
     let digest = digest(&json!({"data": {"mode": "one"}}));
-    let name = copy_name("settings", uid.as_str().unwrap(), &digest);
+    let name = copy_name("settings", uid.as_str().unwrap(), &digest).unwrap();
     let theirs = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": NAMESPACE}, "data": {"mode": "one"}
     });
@@ -176,6 +176,19 @@ async fn an_object_of_somebody_else_with_the_name_of_a_copy_is_not_taken_for_one
     not_kept(&world, &format!("ConfigMap {name} is there and is no copy of ours; delete it")).await;
     world.api.delete("v1", "configmaps", NAMESPACE, &name);
     world.until("kept and said so", |world| copies(world) == [json!("one")] && is_ready(world)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_too_long_a_name_for_a_copy_is_told() {
+    let mut world = wanting(0);
+    let name = "x".repeat(234);
+    let mut v1 = deployment("v1", true);
+    v1["spec"]["template"]["spec"]["volumes"] = json!([{"name": "settings", "configMap": {"name": name}}]);
+    world.config_map(&name);
+    world.api.apply("apps/v1", "deployments", &v1);
+    world.start();
+    not_kept(&world, "is too long for a copy of it").await;
+    assert_eq!(copies(&world), Vec::<Value>::new());
 }
 
 fn drift_events(world: &World) -> Vec<Value> {

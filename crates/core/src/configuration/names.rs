@@ -15,11 +15,12 @@ const LONGEST_NAME: usize = 253;
 
 /// The name of the copy of a content that a workload's revision ran with: the same for everybody who keeps it. Each workload
 /// has a copy of its own, so that it can be deleted with it.
-pub fn copy_name(name: &str, workload_uid: &str, digest: &str) -> String {
+///
+/// `None` where it would be too long: of a shortened one nobody could tell what it is a copy of, and a template that names it
+/// would be another revision.
+pub fn copy_name(name: &str, workload_uid: &str, digest: &str) -> Option<String> {
     let digits = hex(&format!("{workload_uid}\n{digest}"), DIGITS / 2);
-    let most = LONGEST_NAME - INFIX.len() - DIGITS;
-    let name: String = name.chars().take(most).collect();
-    format!("{}{INFIX}{digits}", name.trim_end_matches(['-', '.']))
+    Some(format!("{name}{INFIX}{digits}")).filter(|copy| copy.len() <= LONGEST_NAME)
 }
 
 /// The name that the authors know, of a name in a template: that of a copy is the one it was copied from.
@@ -107,6 +108,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fingerprint::Fingerprint;
 
     #[test]
     fn every_place_that_names_an_object_is_found_and_what_pulls_images_is_not() {
@@ -140,12 +142,13 @@ mod tests {
 
     #[test]
     fn a_copy_knows_what_it_is_a_copy_of_and_its_name_fits() {
-        let copy = copy_name("settings", "uid", "0123456789abcdef0123");
+        let copy = copy_name("settings", "uid", "0123456789abcdef0123").unwrap();
         assert_eq!(original(&copy), "settings", "{copy}");
         for name in ["settings", "a-snapback-b", "a-snapback-012345678z", "-snapback-0123456789"] {
             assert_eq!(original(name), name);
         }
-        assert_eq!(copy_name(&"x".repeat(253), "uid", "0123456789abcdef0123").len(), 253);
+        assert_eq!(copy_name(&"x".repeat(233), "uid", "d").unwrap().len(), 253);
+        assert_eq!(copy_name(&"x".repeat(234), "uid", "d"), None);
     }
 
     #[test]
@@ -154,5 +157,18 @@ mod tests {
         assert_eq!(copy, copy_name("settings", "uid", "d"));
         assert_ne!(copy, copy_name("settings", "uid", "e"));
         assert_ne!(copy, copy_name("settings", "other", "d"), "who is deleted first would take it from the other");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_has_a_copy_is_known_by_it(name in "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", content in "[0-9a-f]{20}") {
+            let template = json!({"spec": {"volumes": [{"name": "a", "configMap": {"name": name}}]}});
+            if let Some(copy) = copy_name(&name, "uid", &content) {
+                proptest::prop_assert!(crate::jobs::is_name(&copy), "{copy:?}");
+                proptest::prop_assert_eq!(original(&copy), original(&name));
+                let copied = renamed(&template, |_, _| Some(copy.clone()));
+                proptest::prop_assert_eq!(Fingerprint::of_template(&copied), Fingerprint::of_template(&template));
+            }
+        }
     }
 }

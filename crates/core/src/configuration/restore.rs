@@ -113,7 +113,7 @@ mod tests {
             kind,
             name: name.into(),
             digest: "0123456789abcdef0123".into(),
-            copy: copy_name(name, "uid", "0123456789abcdef0123"),
+            copy: copy_name(name, "uid", "0123456789abcdef0123").unwrap(),
             lost: false,
         }
     }

@@ -105,7 +105,7 @@ impl Keeper<'_> {
     async fn create_copy(&self, one: &Configured, held: &Held) -> Result<String, Error> {
         let workload = &self.live.workload;
         let uid = workload.uid.as_str();
-        let name = copy_name(&one.name, uid, &one.digest);
+        let name = copy_name(&one.name, uid, &one.digest).ok_or_else(|| Error::NameTooLong(one.title()))?;
         // Neither annotations nor labels of the original: tools know their objects by those.
         let metadata = json!({
             "name": name,
