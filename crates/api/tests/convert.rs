@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use snapback_api::convert;
 use snapback_api::v1alpha1::RollbackPolicySpec;
+use snapback_core::gate::Gate;
 use snapback_core::policy::{
     Analysis, Mode, OnInconclusive, OnNoData, Quantile, Relative, Resource, Rule, Severity, WindowKind,
 };
@@ -41,6 +42,24 @@ fn a_policy_that_names_only_its_target_has_the_documented_defaults() {
     assert_eq!(rules, expected);
     assert!(policy.checks.iter().all(|check| check.severity == Severity::Critical));
     assert!(policy.windows.is_empty(), "at any time");
+    assert_eq!(policy.gate, None);
+}
+
+#[test]
+fn what_is_expected_has_a_meaning_only_behind_a_gate() {
+    let gate = |more: Value| convert::policy(&spec(&more)).map(|policy| policy.gate);
+    assert_eq!(gate(json!({"gate": "None"})), Ok(None));
+    assert_eq!(gate(json!({"gate": "Soak"})), Ok(Some(Gate { expected: None })));
+    let expected = Some("sha256:0a1b".to_owned());
+    assert_eq!(gate(json!({"gate": "Soak", "expectedRevision": "sha256:0a1b"})), Ok(Some(Gate { expected })));
+    let refused = |more: Value| gate(more).unwrap_err().to_string();
+    for more in [json!({"expectedRevision": "v2"}), json!({"gate": "None", "expectedRevision": "v2"})] {
+        assert_eq!(refused(more), "spec.expectedRevision must be set only with gate: Soak");
+    }
+    for name in ["", "v 2", "v2\n", "größe", &"x".repeat(193)] {
+        let refused = refused(json!({"gate": "Soak", "expectedRevision": name}));
+        assert!(refused.starts_with("spec.expectedRevision must be a name without spaces"), "{name:?}: {refused}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod checks;
 pub mod configuration;
 pub mod duration;
 pub mod fingerprint;
+pub mod gate;
 pub mod gitops;
 pub mod history;
 pub mod ids;

@@ -19,7 +19,12 @@ fn good(name: &str) -> Remembered {
 }
 
 fn undone(names: &[&str]) -> Vec<Quarantined> {
-    let record = |name: &&str| Quarantined { fingerprint: version(name), rollback: format!("web-{name}"), at: at(0) };
+    let record = |name: &&str| Quarantined {
+        fingerprint: version(name),
+        rollback: format!("web-{name}"),
+        called: Vec::new(),
+        at: at(0),
+    };
     names.iter().map(record).collect()
 }
 

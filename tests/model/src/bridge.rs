@@ -113,6 +113,7 @@ fn reference(revision: Rev) -> RevisionRef {
         replica_set: format!("web-v{revision}"),
         replica_set_uid: ReplicaSetUid::new(format!("uid-{revision}")),
         images: vec![format!("web:v{revision}")],
+        called: Vec::new(),
         snapshot: String::new(),
         config: None,
     }
@@ -130,6 +131,7 @@ fn workload(deployment: &Deployment) -> Workload {
             name: format!("web-v{revision}"),
             uid: ReplicaSetUid::new(format!("uid-{revision}")),
             images: vec![format!("web:v{revision}")],
+            called: Vec::new(),
             number: i64::from(number),
             created: at(0),
             desired: i32::from(has_pod),
@@ -147,6 +149,7 @@ fn workload(deployment: &Deployment) -> Workload {
         observed_generation: i64::from(generation) - i64::from(!observed),
         live: fingerprint(live),
         images: vec![format!("web:v{live}")],
+        called: Vec::new(),
         replicas: 1,
         paused: false,
         pause_is_applied: false,
@@ -190,6 +193,7 @@ fn policy(suspend: bool) -> Policy {
             approval_timeout: ticks(60),
         },
         windows: Vec::new(),
+        gate: None,
     }
 }
 
@@ -250,7 +254,12 @@ fn target(known: &Target) -> watch::Target {
         quarantined: known
             .quarantined
             .iter()
-            .map(|(bad, by)| watch::Quarantined { fingerprint: fingerprint(*bad), rollback: name(*by), at: at(0) })
+            .map(|(bad, by)| watch::Quarantined {
+                fingerprint: fingerprint(*bad),
+                rollback: name(*by),
+                called: Vec::new(),
+                at: at(0),
+            })
             .collect(),
     }
 }

@@ -64,7 +64,19 @@ windows:
 }
 
 /// A spec, and what the refusal must name: the field, and what to write instead.
-const REFUSED: [(&str, &[&str]); 66] = [
+const REFUSED: [(&str, &[&str]); 69] = [
+    (
+        "targetRef: {kind: Deployment, name: a}\nexpectedRevision: v2",
+        &["spec", "must set expectedRevision only with gate: Soak"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\ngate: Soak\nexpectedRevision: release 2",
+        &["spec.expectedRevision", "must be a name without spaces, such as v2, sha256:... or a commit"],
+    ),
+    (
+        "targetRef: {kind: Deployment, name: a}\ngate: Soak\nexpectedRevision: 7",
+        &["spec.expectedRevision", "must be of type string"],
+    ),
     (
         "targetRef: {kind: Deployment, name: a}\nanalysis: {failures: 3}",
         &["spec.analysis", "must set failures only with method: Consecutive"],

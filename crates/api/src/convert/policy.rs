@@ -1,16 +1,18 @@
 //! A whole policy.
 
 use jiff::SignedDuration;
+use snapback_core::gate::Gate;
 use snapback_core::jobs::is_name;
 use snapback_core::number;
 use snapback_core::policy::{
     Analysis, Check, ConfigMode, Mode, OnInconclusive, OnNoData, Policy, Quantile, RollbackRules, Rule, Severity, Soak,
 };
+use snapback_core::workload::LONGEST_NAME;
 
 use super::{InvalidSpec, check, duration, probes, selector, windows};
 use crate::v1alpha1::{
-    AnalysisSpec, ConfigModeName, ControlRef, MethodName, ModeName, OnInconclusiveName, OnNoDataName, PresetName,
-    RollbackPolicySpec, SoakSpec, SpeedName, TargetKind,
+    AnalysisSpec, ConfigModeName, ControlRef, GateName, MethodName, ModeName, OnInconclusiveName, OnNoDataName,
+    PresetName, RollbackPolicySpec, SoakSpec, SpeedName, TargetKind,
 };
 
 /// Names of the checks that a policy without any has.
@@ -88,8 +90,28 @@ pub fn policy(spec: &RollbackPolicySpec) -> Result<Policy, InvalidSpec> {
             approval_timeout: approval_timeout(rules.approval_timeout.as_deref())?,
         },
         windows: windows::windows(&spec.windows)?,
+        gate: gate(spec)?,
     };
     Ok(policy)
+}
+
+/// What is waited for has no meaning where nobody waits.
+fn gate(spec: &RollbackPolicySpec) -> Result<Option<Gate>, InvalidSpec> {
+    const EXPECTED: &str = "spec.expectedRevision";
+    let expected = spec.expected_revision.clone();
+    if spec.gate != Some(GateName::Soak) {
+        let problem = || InvalidSpec::new(EXPECTED, "must be set only with gate: Soak");
+        return expected.map_or(Ok(None), |_| Err(problem()));
+    }
+    let is_a_name =
+        |name: &str| (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    match &expected {
+        Some(name) if !is_a_name(name) => {
+            let problem = "must be a name without spaces, such as v2, sha256:... or a commit";
+            Err(InvalidSpec::new(EXPECTED, problem))
+        }
+        _ => Ok(Some(Gate { expected })),
+    }
 }
 
 fn optional(field: &str, text: Option<&str>, default: SignedDuration) -> Result<SignedDuration, InvalidSpec> {

@@ -23,9 +23,9 @@ pub use metrics::{LabelNames, LatencyMetric, MetricsSpec, PresetName, RequestsMe
 pub use observed::{CheckStatus, ConfigKindName, ConfigStatus, RevisionStatus, VerdictName};
 pub use ordered::Ordered;
 pub use policy::{
-    AnalysisSpec, ConfigModeName, ControlKind, ControlRef, LabelSelectorSpec, MethodName, ModeName, OnInconclusiveName,
-    OnNoDataName, Requirement, RollbackPolicy, RollbackPolicySpec, RollbackRulesSpec, SelectorOperator, SoakSpec,
-    SpeedName, TargetKind, TargetRef, VerifySpec,
+    AnalysisSpec, ConfigModeName, ControlKind, ControlRef, GateName, LabelSelectorSpec, MethodName, ModeName,
+    OnInconclusiveName, OnNoDataName, Requirement, RollbackPolicy, RollbackPolicySpec, RollbackRulesSpec,
+    SelectorOperator, SoakSpec, SpeedName, TargetKind, TargetRef, VerifySpec,
 };
 pub use policy_status::{
     FreezeName, PhaseName, QuarantinedStatus, ReadinessStatus, RollbackPolicyStatus, RolloutStatus, Summary,

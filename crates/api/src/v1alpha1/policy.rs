@@ -42,6 +42,7 @@ use super::windows::WindowSpec;
     printcolumn(json_path = ".status.summary.message", name = "Message", type_ = "string", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.expectedRevision) || (has(self.gate) && self.gate == 'Soak')").message("must set expectedRevision only with gate: Soak"))]
 #[x_kube(validation = Rule::new("has(self.targetRef) != has(self.selector)").message("must set exactly one of targetRef and selector"))]
 #[x_kube(validation = Rule::new("!has(self.controls) || !has(self.targetRef) || self.targetRef.kind != 'Deployment' || !self.controls.exists(control, control.name == self.targetRef.name)").message("must not name the target in controls: what is judged cannot say whether it is to blame"))]
 pub struct RollbackPolicySpec {
@@ -101,6 +102,18 @@ pub struct RollbackPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub windows: Vec<WindowSpec>,
+    /// What those who wait for a release are told by `Ready`, `Reconciling` and `Stalled`. None: how the policy is. Soak: how the
+    /// release is: it is in progress until its soak has passed, and failed when it is found bad, until a newer one comes.
+    /// Default: None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateName>,
+    /// With gate Soak: what the release is called that is waited for, as a chart or a pipeline writes it at each deploy: a tag
+    /// or digest of an image, or the pod template's label `app.kubernetes.io/version` or annotation `snapback.dev/revision`.
+    /// The release is in progress until every target is that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 192))]
+    #[x_kube(validation = ("self.matches('^[!-~]+$')", "must be a name without spaces, such as v2, sha256:... or a commit"))]
+    pub expected_revision: Option<String>,
 }
 
 /// A workload in the policy's own namespace.
@@ -200,6 +213,15 @@ pub enum ModeName {
     Approve,
     /// Nothing is changed, only reported.
     Observe,
+}
+
+/// What those who wait for a release are told. None: how the policy is. Soak: how the release is. Default: None.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GateName {
+    /// How the policy is.
+    None,
+    /// How the release is.
+    Soak,
 }
 
 /// How long and how often a rollout is judged.

@@ -186,6 +186,10 @@ pub struct QuarantinedStatus {
     /// The record.
     #[schemars(length(max = 253))]
     pub rollback: String,
+    /// What those who deploy it call it, as of the current revision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 34), inner(length(max = 192)))]
+    pub called: Vec<String>,
     /// When.
     pub at: Time,
 }

@@ -17,6 +17,7 @@ mod configuration;
 mod controls;
 mod doubts;
 mod freeze;
+mod gate;
 mod guard;
 mod judge;
 mod measure;

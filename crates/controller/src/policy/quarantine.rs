@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
-use snapback_api::v1alpha1::{Rollback, RollbackPhase, TargetStatus, Timeline};
+use snapback_api::v1alpha1::{HeldKind, HoldStatus, Rollback, RollbackPhase, TargetStatus, Timeline};
 use snapback_core::notice::{Notice, Reason};
 use snapback_core::rollback::WHO;
 use snapback_core::watch::{Order, Phase, Standing, Target};
@@ -45,6 +45,18 @@ impl Records {
         let mut of_target = self.0.get(uid)?.iter().filter_map(|record| record.0.as_ref().ok());
         let status = of_target.find(|record| record.metadata.name.as_deref() == Some(name))?.status.as_ref()?;
         Some((status.phase?, &status.message))
+    }
+
+    /// The tool that the hold of a record keeps off the workload altogether, newer things included.
+    pub(super) fn keeps_away(&self, uid: &str, name: &str) -> Option<String> {
+        let mut of_target = self.0.get(uid)?.iter().filter_map(|record| record.0.as_ref().ok());
+        let status = of_target.find(|record| record.metadata.name.as_deref() == Some(name))?.status.as_ref()?;
+        let hold = status.hold.as_ref().filter(|hold| hold.placed_at.is_some() && hold.ended_at.is_none())?;
+        let tool = |hold: &HoldStatus| match &hold.namespace {
+            Some(namespace) => format!("Flux Kustomization {namespace}/{}", hold.name),
+            None => format!("Flux Kustomization {}", hold.name),
+        };
+        (hold.kind == HeldKind::Kustomization).then(|| tool(hold))
     }
 
     /// The record whose undo put the known good revision back, and of which the target does not know: a person's while

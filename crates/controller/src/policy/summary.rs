@@ -6,7 +6,7 @@ use snapback_api::v1alpha1::{PhaseName, RollbackPolicy, Summary, TargetStatus, V
 use snapback_core::workload::Kind;
 
 use super::commit::{Committed, Outline};
-use super::doubts;
+use super::{doubts, gate};
 use crate::status::revision_ref;
 
 /// Most targets that are shown.
@@ -85,7 +85,7 @@ fn shown(found: &Committed<'_>) -> Vec<TargetStatus> {
     targets
 }
 
-type Said = (&'static str, Option<bool>, String, String);
+pub(super) type Said = (&'static str, Option<bool>, String, String);
 
 fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary) -> Vec<Said> {
     let guarded = found.guarded;
@@ -111,7 +111,9 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
         (_, "") => "Watching",
         (_, why) => why,
     };
-    if let Some(failure) = &found.failure {
+    if let Some(gate) = &guarded.policy.gate {
+        all.extend(gate::conditions(gate, found, reason, summary));
+    } else if let Some(failure) = &found.failure {
         all.push(said("Ready", false, "ReadFailed", failure));
     } else if let Some(name) = &guarded.absent {
         all.push(said("Ready", false, "TargetNotFound", &target_not_found(policy, name)));

@@ -16,6 +16,7 @@ pub(crate) fn revision_status(revision: &RevisionRef) -> RevisionStatus {
         snapshot: revision.snapshot.clone(),
         config: revision.config.as_deref().map(|config| config.iter().map(config_status).collect()),
         images: revision.images.iter().map(|image| cut(image, 512)).collect(),
+        called: revision.called.clone(),
     }
 }
 
@@ -26,6 +27,7 @@ pub(crate) fn revision_ref(status: &RevisionStatus) -> RevisionRef {
         replica_set: status.replica_set.clone(),
         replica_set_uid: ReplicaSetUid::new(status.replica_set_uid.clone()),
         images: status.images.clone(),
+        called: status.called.clone(),
         snapshot: status.snapshot.clone(),
         config: status.config.as_deref().map(|config| config.iter().map(configured).collect()),
     }

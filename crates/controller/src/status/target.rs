@@ -53,6 +53,7 @@ pub fn target_status(
             .map(|bad| QuarantinedStatus {
                 fingerprint: bad.fingerprint.as_str().to_owned(),
                 rollback: bad.rollback.clone(),
+                called: bad.called.clone(),
                 at: stored(bad.at),
             })
             .collect(),
@@ -83,6 +84,7 @@ pub fn target_from_status(status: &TargetStatus) -> Target {
             .map(|bad| Quarantined {
                 fingerprint: Fingerprint::recorded(bad.fingerprint.clone()),
                 rollback: bad.rollback.clone(),
+                called: bad.called.clone(),
                 at: bad.at.0,
             })
             .collect(),

@@ -9,7 +9,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::ids::{ReplicaSetUid, WorkloadUid};
-use snapback_core::workload::{DEFAULT_HISTORY, Kind, PodFacts, Replacing, Revision, Workload};
+use snapback_core::workload::{DEFAULT_HISTORY, Kind, PodFacts, Replacing, Revision, Workload, called};
 
 use super::observe::{Live, ObserveError, Observed, created, delivery, helm_release, owners, said, shape, timed};
 use super::pods;
@@ -57,6 +57,7 @@ pub(super) async fn observe(
             name: one.name_any(),
             uid: uid.clone(),
             images: images(template),
+            called: called(template),
             number: one.revision,
             created: created(one),
             desired: if is_to_run { replicas } else { 0 },
@@ -79,6 +80,7 @@ pub(super) async fn observe(
         observed_generation: raw["status"]["observedGeneration"].as_i64().unwrap_or_default(),
         live,
         images: images(&template),
+        called: called(&template),
         replicas,
         paused: false,
         pause_is_applied: false,

@@ -18,6 +18,7 @@ use snapback_core::ownership::{self, Owner};
 use snapback_core::rollback::RollingUpdate;
 use snapback_core::workload::{
     DEFAULT_HISTORY, FROZEN, HelmRelease, Kind, MIGRATION, MIGRATION_JOB, MODE, Replacing, Revision, Said, Workload,
+    called,
 };
 use thiserror::Error;
 
@@ -147,6 +148,7 @@ fn workload(
         observed_generation: status.observed_generation.unwrap_or_default(),
         live: Fingerprint::of_template(template),
         images: spec.map(|spec| images(&spec.template)).unwrap_or_default(),
+        called: called(template),
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         paused: spec.and_then(|spec| spec.paused).unwrap_or(false),
         pause_is_applied: ownership::pause_is_applied(
@@ -224,6 +226,7 @@ fn revision(set: &ReplicaSet, template: &Value) -> Revision {
         name: set.name_any(),
         uid: ReplicaSetUid::new(set.uid().unwrap_or_default()),
         images: spec.and_then(|spec| spec.template.as_ref()).map(images).unwrap_or_default(),
+        called: called(template),
         number,
         created: created(set),
         desired: spec.and_then(|spec| spec.replicas).unwrap_or(1),

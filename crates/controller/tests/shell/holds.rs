@@ -140,7 +140,7 @@ fn sync(api: &FakeApi, commit: &'static str, version: &str, well: bool, last: &m
 }
 
 /// v1 is delivered by a tool, and known good.
-async fn delivered(kind: (&'static str, &'static str)) -> (World, Tool) {
+pub(crate) async fn delivered(kind: (&'static str, &'static str)) -> (World, Tool) {
     let mut world = World::without_operator();
     world.api.apply("apps/v1", "deployments", &manifest("v1", true, kind));
     let tool = Tool::start(&world, kind);

@@ -14,6 +14,7 @@ mod ending;
 mod facts;
 mod faults;
 mod freezes;
+mod gate;
 mod gone;
 mod history;
 mod holds;

@@ -12,6 +12,7 @@ pub use window::{Window, WindowKind, WindowState};
 
 use jiff::SignedDuration;
 
+use crate::gate::Gate;
 use crate::rollback::Probe;
 
 /// A whole policy.
@@ -41,6 +42,8 @@ pub struct Policy {
     pub rollback: RollbackRules,
     /// When we may act alone; empty means at any time.
     pub windows: Vec<Window>,
+    /// Whether those who wait for a release wait for its verdict.
+    pub gate: Option<Gate>,
 }
 
 impl Policy {

@@ -6,6 +6,8 @@ use super::freeze::{self, FreezeAct};
 use super::observe::arrive;
 use super::{FreezeState, MAX_QUARANTINED, Phase, Quarantined, RevisionRef, Rollout, Soaked, Standing, Target, soaked};
 use crate::checks::{CheckResult, IN_A_ROW, Verdict, Why};
+use crate::fingerprint::Fingerprint;
+use crate::gate::{NOT_CAUSED, ROLLED_BACK};
 use crate::notice::{Notice, Reason};
 use crate::permission::windows;
 use crate::policy::{Analysis, Mode, Policy, Severity};
@@ -129,7 +131,7 @@ fn judge(
     if let Some(common) = critical.find(|check| check.why == Why::ExternalCause && is_lasting(policy, check)) {
         let message = format!("{}: {}", common.name, common.message);
         hold(&mut state, &mut notices, &message);
-        state.standing = Standing::new("NotCausedByRelease", message);
+        state.standing = Standing::new(NOT_CAUSED, message);
         return Decision { state, order: None, freeze: None, notices, next_look: interval };
     }
 
@@ -433,8 +435,9 @@ fn follow_rollback(
     use rollback::Phase as Act;
     let quarantine = |state: &mut Target| {
         let fingerprint = acting.bad.clone();
+        let called = called(state, workload, &fingerprint);
         state.quarantined.retain(|bad| bad.fingerprint != fingerprint);
-        state.quarantined.push(Quarantined { fingerprint, rollback: name.to_owned(), at: now });
+        state.quarantined.push(Quarantined { fingerprint, rollback: name.to_owned(), called, at: now });
         let surplus = state.quarantined.len().saturating_sub(MAX_QUARANTINED);
         state.quarantined.drain(..surplus);
         state.rollback = None;
@@ -455,7 +458,7 @@ fn follow_rollback(
         }
         _ if has_put_back => {
             quarantine(&mut state);
-            (Phase::Idle, "RolledBack")
+            (Phase::Idle, ROLLED_BACK)
         }
         // What is live from here on is what was left behind: until somebody applies something else, a person is needed.
         Act::Succeeded | Act::Failed => {
@@ -493,6 +496,15 @@ fn follow_rollback(
     state.phase = phase;
     state.standing = Standing::new(reason, acting.message.clone());
     Decision { state, order: None, freeze: None, notices: Vec::new(), next_look: None }
+}
+
+/// What those who deployed a revision called it, as far as anybody remembers.
+fn called(state: &Target, workload: &Workload, fingerprint: &Fingerprint) -> Vec<String> {
+    let current = Some(&state.current).filter(|current| current.fingerprint == *fingerprint);
+    let current = current.map(|current| &current.called);
+    let live = || workload.revision(fingerprint).map(|revision| &revision.called);
+    let before = || state.quarantined.iter().find(|bad| bad.fingerprint == *fingerprint).map(|bad| &bad.called);
+    current.or_else(live).or_else(before).cloned().unwrap_or_default()
 }
 
 /// What is live is to be looked at again at once.

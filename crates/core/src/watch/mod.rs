@@ -131,6 +131,8 @@ pub struct RevisionRef {
     pub replica_set_uid: ReplicaSetUid,
     /// Its images.
     pub images: Vec<String>,
+    /// What those who deploy it call it.
+    pub called: Vec<String>,
     /// Name of the object that keeps a copy of its template; empty if there is none.
     pub snapshot: String,
     /// The ConfigMaps and Secrets that it ran with; `None` while that is not known.
@@ -145,6 +147,7 @@ impl RevisionRef {
             replica_set: String::new(),
             replica_set_uid: ReplicaSetUid::new(""),
             images: workload.images.clone(),
+            called: workload.called.clone(),
             snapshot: String::new(),
             config: None,
         })
@@ -157,6 +160,7 @@ impl RevisionRef {
             replica_set: revision.name.clone(),
             replica_set_uid: revision.uid.clone(),
             images: revision.images.clone(),
+            called: revision.called.clone(),
             snapshot: String::new(),
             config: None,
         })
@@ -215,6 +219,8 @@ pub struct Quarantined {
     pub fingerprint: Fingerprint,
     /// The record of its rollback.
     pub rollback: String,
+    /// What those who deploy it call it.
+    pub called: Vec<String>,
     /// When.
     pub at: Timestamp,
 }

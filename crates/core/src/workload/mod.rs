@@ -3,6 +3,7 @@
 //!
 //! Plain facts, gathered by live reads in the shell. Nothing here decides.
 
+mod called;
 mod container;
 mod kind;
 mod pod;
@@ -10,6 +11,7 @@ mod references;
 mod rollout;
 mod said;
 
+pub use called::{LONGEST_NAME, REVISION, called};
 pub use container::{Container, Ended};
 pub use kind::{Kind, Replacing};
 pub use pod::{ContainerLimits, Failure, PodFacts};
@@ -45,6 +47,8 @@ pub struct Workload {
     pub live: Fingerprint,
     /// Images of the live template, in container order.
     pub images: Vec<String>,
+    /// What those who deploy it call the live template.
+    pub called: Vec<String>,
     /// `spec.replicas` (1 when absent); of a DaemonSet `status.desiredNumberScheduled`.
     pub replicas: i32,
     /// `spec.paused`; only Deployments can be.
@@ -112,6 +116,8 @@ pub struct Revision {
     pub uid: ReplicaSetUid,
     /// Images, in container order.
     pub images: Vec<String>,
+    /// What those who deploy it call it.
+    pub called: Vec<String>,
     /// `deployment.kubernetes.io/revision`, or `.revision`; 0 when absent or unreadable. For people and for order, never
     /// an identity.
     pub number: i64,

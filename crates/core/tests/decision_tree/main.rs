@@ -29,7 +29,7 @@ fn decided(policy: &Policy, workload: &Workload, checks: &[CheckResult], second:
 }
 
 fn returned() -> Target {
-    let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), at: at(5) };
+    let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), called: Vec::new(), at: at(5) };
     let (v1, _) = observe(None, &complete_v1(), Arrival::Before, at(0));
     observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), Arrival::Before, at(30)).0
 }

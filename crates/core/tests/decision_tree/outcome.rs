@@ -40,7 +40,7 @@ fn suspension_does_not_stop_a_rollback_that_has_begun() {
 #[test]
 fn what_is_in_quarantine_is_back_though_a_newer_template_ended_its_rollback() {
     let acting = Acting { phase: Act::Superseded, message: "told".into(), bad: version("v2"), contended: false };
-    let bad = Quarantined { fingerprint: version("v2"), rollback: "first".into(), at: at(5) };
+    let bad = Quarantined { fingerprint: version("v2"), rollback: "first".into(), called: Vec::new(), at: at(5) };
     let state = Target { rollback: Some("second".into()), quarantined: vec![bad], ..soaking() };
     let back = decide(&policy(), state, &complete_v2(), &[], Some(&acting), at(50)).state;
     assert_eq!(back.rollout.unwrap().returned.as_deref(), Some("first"), "it was found bad before");

@@ -9,7 +9,7 @@ use snapback_core::watch::{Arrival, Phase, Quarantined, Target, decide, observe,
 
 #[test]
 fn a_quarantined_revision_that_comes_back_is_undone_again_without_metrics() {
-    let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), at: at(5) };
+    let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), called: Vec::new(), at: at(5) };
     let (v1, _) = observe(None, &complete_v1(), Arrival::Before, at(0));
     let (target, notices) =
         observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), Arrival::Before, at(30));

@@ -51,6 +51,7 @@ pub fn policy() -> Policy {
             approval_timeout: SignedDuration::from_hours(1),
         },
         windows: Vec::new(),
+        gate: None,
     }
 }
 
@@ -72,6 +73,7 @@ pub fn revision(name: &str, number: i64, desired: i32, available: i32) -> Revisi
         name: format!("web-{name}"),
         uid: ReplicaSetUid::new(format!("uid-{name}")),
         images: vec![format!("registry.example/web:{name}")],
+        called: vec![name.to_owned()],
         number,
         created: at(number),
         desired,
@@ -118,6 +120,7 @@ pub fn workload(live: &str, revisions: Vec<Revision>) -> Workload {
         observed_generation: 1,
         live: version(live),
         images: vec![format!("registry.example/web:{live}")],
+        called: vec![live.to_owned()],
         replicas: 3,
         paused: false,
         pause_is_applied: false,
@@ -193,6 +196,7 @@ pub fn reference(name: &str) -> RevisionRef {
         replica_set: format!("web-{name}"),
         replica_set_uid: ReplicaSetUid::new(format!("uid-{name}")),
         images: vec![format!("registry.example/web:{name}")],
+        called: vec![name.to_owned()],
         snapshot: String::new(),
         config: None,
     }

@@ -195,6 +195,7 @@ fn revision(set: &str, fingerprint: Fingerprint) -> Revision {
         name: set.to_owned(),
         uid: ReplicaSetUid::new(set),
         images: Vec::new(),
+        called: Vec::new(),
         number: 0,
         created: Timestamp::UNIX_EPOCH,
         desired: 1,

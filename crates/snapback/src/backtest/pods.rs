@@ -172,6 +172,7 @@ mod tests {
             name: "checkout-7d9f8c6b5".to_owned(),
             uid: ReplicaSetUid::new("a"),
             images: Vec::new(),
+            called: Vec::new(),
             number: 0,
             created: at(0),
             desired: 1,

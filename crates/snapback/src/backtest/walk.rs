@@ -245,6 +245,7 @@ fn reference(story: &Story<'_>, fingerprint: &Fingerprint) -> RevisionRef {
         replica_set: set.clone().unwrap_or_default(),
         replica_set_uid: ReplicaSetUid::new(set.unwrap_or_default()),
         images: Vec::new(),
+        called: Vec::new(),
         // Whether there still is an object to go back to is not the question.
         snapshot: "history".to_owned(),
         config: None,
@@ -263,6 +264,7 @@ fn workload(story: &Story<'_>, pods: Vec<PodFacts>) -> Workload {
         observed_generation: 1,
         live: story.new.clone(),
         images: Vec::new(),
+        called: Vec::new(),
         replicas,
         paused: false,
         pause_is_applied: false,
@@ -329,6 +331,7 @@ mod tests {
             name: set.to_owned(),
             uid: ReplicaSetUid::new(set),
             images: Vec::new(),
+            called: Vec::new(),
             number: 0,
             created: at(-100),
             desired: 3,
