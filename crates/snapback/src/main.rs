@@ -6,6 +6,7 @@ mod end_holds;
 mod lint;
 mod run;
 mod verify_record;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum Command {
     VerifyRecord(verify_record::VerifyRecord),
     /// Replay a policy over past rollouts: when it would have rolled back, and how often wrongly.
     Backtest(backtest::Backtest),
+    /// Wait for the verdict on a release; the exit code says which.
+    Wait(wait::Wait),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::EndHolds(arguments) => end_holds::end(&arguments),
         Command::Crd => crd::print(),
         Command::Lint(arguments) => return Ok(lint::lint(&arguments)),
+        Command::Wait(arguments) => return Ok(wait::wait(&arguments)),
         Command::VerifyRecord(arguments) => verify_record::verify(&arguments),
         Command::Backtest(arguments) => {
             backtest::backtest(&arguments);

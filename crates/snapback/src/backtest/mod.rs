@@ -37,6 +37,7 @@ use snapback_prometheus::{Source, SourceConfig};
 
 use ask::Asker;
 use cluster::Remembered;
+pub(crate) use cluster::connect;
 use given::Given;
 use replay::Replay;
 use report::{Report, Row};
