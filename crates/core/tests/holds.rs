@@ -324,6 +324,28 @@ fn a_trial_that_brings_the_bad_revision_puts_it_away_again() {
 }
 
 #[test]
+fn a_trial_waits_until_the_tool_says_what_it_has_brought() {
+    // No pod of it starts meanwhile.
+    let waiting = Kustomization { busy: true, ..kustomization("v3") };
+    assert_eq!(on_trial("v2", waiting.clone(), 101).act, HoldAct::Nothing);
+    assert_eq!(on_trial("v2", waiting.clone(), 220).act, HoldAct::Nothing);
+    let over = on_trial("v2", waiting, 221);
+    assert_eq!(over.act, HoldAct::UndoAgain);
+    let mark = Mark { revision: Some("v3".into()), digest: None };
+    assert_eq!(over.hold.mark, mark, "what it waits for is not tried again, and a newer commit is");
+}
+
+#[test]
+fn a_trial_of_what_cannot_be_paused_waits_for_nothing() {
+    let stage = Stage::live("v2");
+    let scene = Scene { trial: Some(Trial::Open), is_labelled: false, ..stage.scene() };
+    let tried = Hold { tried: Some(at(100)), ..hold(ToolKind::Kustomization) };
+    let waiting = Kustomization { busy: true, ..kustomization("v3") };
+    let over = tend(&tried, &Look::Kustomization(waiting), &scene, at(101));
+    assert_eq!((over.act, over.hold.mark), (HoldAct::UndoAgain, Mark::default()));
+}
+
+#[test]
 fn a_trial_that_brings_nothing_ends_when_the_tool_says_that_it_came() {
     let asked = at(100).to_string();
     let came = Kustomization { handled: Some(asked.clone()), ..kustomization("v3") };

@@ -30,6 +30,8 @@ pub struct Kustomization {
     pub digest: Option<String>,
     /// Whether a reconcile is under way, so that the rest may be about the one before.
     pub busy: bool,
+    /// Whether the last reconcile applied everything, and something of it did not become healthy (`wait: true`).
+    pub unhealthy: bool,
     /// Whether the last reconcile did all that it should.
     pub ready: bool,
     /// The last request that it has answered.
@@ -43,10 +45,13 @@ impl Kustomization {
         let mut inventory = raw["status"]["inventory"]["entries"].as_array().into_iter().flatten();
         let status = &raw["status"];
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let is = |type_: &str, said: &str| {
+        let is_so = |type_: &str, field: &str, said: &str| {
             let conditions = status["conditions"].as_array().into_iter().flatten();
-            conditions.filter(|one| one["type"] == type_).any(|one| one["status"] == said)
+            conditions.filter(|one| one["type"] == type_).any(|one| one[field] == said)
         };
+        let is = |type_: &str, said: &str| is_so(type_, "status", said);
+        // What failed stays `Reconciling` until the next try.
+        let unhealthy = is("Ready", "False") && is_so("Ready", "reason", "HealthCheckFailed");
         Self {
             remote: raw["spec"]["kubeConfig"].is_object(),
             delivers: inventory.any(|entry| entry["id"] == id.as_str()),
@@ -54,7 +59,8 @@ impl Kustomization {
             attempted: text(&status["lastAttemptedRevision"]),
             applied: text(&status["lastAppliedRevision"]),
             digest: text(&status["history"][0]["digest"]),
-            busy: is("Reconciling", "True") || is("Ready", "Unknown"),
+            busy: !unhealthy && is("Reconciling", "True") || is("Ready", "Unknown"),
+            unhealthy,
             ready: is("Ready", "True"),
             handled: text(&status["lastHandledReconcileAt"]),
         }
@@ -68,14 +74,17 @@ impl Kustomization {
         Mark { revision: self.attempted.clone().or_else(|| self.applied.clone()), digest: self.digest.clone() }
     }
 
-    /// Whether it has applied something newer, that is built otherwise.
+    /// What it has brought, and waits for. Until it is known what was built, any other revision counts as newer.
+    pub fn attempt(&self) -> Mark {
+        if self.busy { Mark { revision: self.attempted.clone(), digest: None } } else { self.mark() }
+    }
+
+    /// Whether it has applied something newer, that is built otherwise. One that waits until all is healthy says so only then,
+    /// and perhaps never: what it is kept from may be what it waits for.
     pub fn has_moved(&self, mark: &Mark) -> bool {
         let is_same = self.digest.is_some() && self.digest == mark.digest;
-        !self.busy
-            && self.applied.is_some()
-            && self.applied == self.attempted
-            && self.applied != mark.revision
-            && !is_same
+        let is_applied = self.unhealthy || self.applied == self.attempted;
+        !self.busy && is_applied && self.attempted.is_some() && self.attempted != mark.revision && !is_same
     }
 }
 
@@ -123,6 +132,25 @@ mod tests {
     fn a_look_in_mid_reconcile_marks_nothing() {
         let mark = Kustomization { busy: true, ..applied("v3", "d3") }.mark();
         assert!(applied("v3", "d3").has_moved(&mark), "v3 would wait for v4");
+    }
+
+    #[test]
+    fn what_is_applied_and_does_not_become_healthy_is_newer_all_the_same() {
+        let failed = |reason: &str| {
+            read(&json!({"status": {
+                "lastAttemptedRevision": "v3", "lastAppliedRevision": "v1", "history": [{"digest": "d3"}],
+                "conditions": [
+                    {"type": "Reconciling", "status": "True", "reason": "ProgressingWithRetry"},
+                    {"type": "Ready", "status": "False", "reason": reason}
+                ]
+            }}))
+        };
+        let mark = applied("v2", "d2").mark();
+        assert!(failed("HealthCheckFailed").has_moved(&mark), "who waits for the gate would be held for ever");
+        assert!(!failed("HealthCheckFailed").has_moved(&failed("HealthCheckFailed").mark()), "the same again");
+        for reason in ["BuildFailed", "ReconciliationFailed", "PruneFailed"] {
+            assert!(!failed(reason).has_moved(&mark), "{reason}: not all was applied");
+        }
     }
 
     #[test]

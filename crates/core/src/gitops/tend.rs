@@ -183,7 +183,7 @@ fn decide(hold: &Hold, look: &Look, scene: &Scene, now: Timestamp) -> Tended {
                 return keep;
             }
             if live != scene.good {
-                let why = format!("its source has moved on to {}", newest(one.applied.as_deref()));
+                let why = format!("its source has moved on to {}", newest(one.attempted.as_deref()));
                 return act(hold, HoldAct::Unlabel, &why);
             }
             // Nobody came to the last one: not at once again.
@@ -231,10 +231,17 @@ fn on_trial(hold: &Hold, look: &Look, scene: &Scene, live: &Fingerprint, now: Ti
     let began = hold.tried.unwrap_or(now);
     let keep = Tended { hold: hold.clone(), act: HoldAct::Nothing, notices: Vec::new(), next_look: Some(WATCH) };
     if scene.bad.contains(live) {
+        let is_over = now.duration_since(began) > TRIAL_ENDS;
+        let one = if let Look::Kustomization(one) = look { Some(one) } else { None };
+        // It does not say yet what it has brought: its next word would count as something newer, and be tried again.
+        if scene.trial == Some(Trial::Paused) && one.is_some_and(|one| one.busy) && !is_over {
+            return keep;
+        }
         let mut again = act(hold, HoldAct::UndoAgain, "");
         again.hold = Hold { because: None, ..hold.clone() };
-        if let Look::Kustomization(one) = look {
-            again.hold.mark = one.mark();
+        if let Some(one) = one {
+            // One that still waits for something has long brought all that it attempts.
+            again.hold.mark = if is_over { one.attempt() } else { one.mark() };
         }
         let tool = &hold.tool;
         let message = format!("{tool} still brings a bad revision: it was put away again before a pod started");
