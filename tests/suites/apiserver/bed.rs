@@ -84,6 +84,11 @@ impl Bed {
         self.wait(client_as(&kubeconfig.context("the bed is taken down")?, user))
     }
 
+    /// The administrator's.
+    pub(crate) fn kubeconfig(&self) -> Option<PathBuf> {
+        self.running().as_ref().map(|running| running.cluster.kubeconfig.clone())
+    }
+
     /// Who called what.
     pub(crate) fn audit_log(&self) -> Option<PathBuf> {
         self.running().as_ref().map(|running| running.cluster.audit_log.clone())

@@ -18,6 +18,7 @@ mod chart;
 mod confinement;
 mod documents;
 mod freezing;
+mod gate;
 mod generator;
 mod handing_back;
 mod hostile;
@@ -44,7 +45,7 @@ use snapback_tests::suite::{self, Bed as _};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 83] = [
+const TESTS: [Test; 86] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -128,6 +129,9 @@ const TESTS: [Test; 83] = [
     ("no_name_leads_to_another_object", hostile::names),
     ("objects_by_chance_are_looked_at_and_do_no_harm", chance::objects),
     ("a_template_that_is_about_to_be_pruned_is_told_before_it_is", readiness::history),
+    ("helm_4_waits_for_the_verdict_and_fails_for_what_is_undone", gate::helm),
+    ("no_wait_is_answered_with_the_verdict_on_the_release_before", gate::late),
+    ("each_end_of_a_wait_has_its_exit_code", gate::wait),
 ];
 
 /// After all others, one after the other.

@@ -28,7 +28,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 36] = [
+const TESTS: [Test; 37] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -63,6 +63,7 @@ const TESTS: [Test; 36] = [
     ("flux_undone_a_revert_in_git_ends_the_hold", undone::flux_a_revert),
     ("flux_undone_a_deleted_policy_ends_the_hold", undone::flux_a_deleted_policy),
     ("flux_undone_a_released_revision_comes_back", undone::flux_a_release),
+    ("flux_undone_who_waits_for_the_gate_is_told_and_gets_the_fix", undone::flux_waits_for_the_gate),
     ("argocd_undone_from_commit_to_commit", |bed| undone::argo_from_commit_to_commit(bed, Applies::ClientSide)),
     ("argocd_undone_from_commit_to_commit_server_side", |bed| {
         undone::argo_from_commit_to_commit(bed, Applies::ServerSide)

@@ -197,6 +197,74 @@ pub(crate) fn flux_a_deleted_policy(bed: &Bed) -> Result<()> {
     bed.tools.kubectl(&["-n", namespace, "delete", "rollbacks", "--all", "--timeout=30s"]).map(drop)
 }
 
+/// A commit of a release with its policy, which waits for the verdict.
+fn gated(flux: &Kustomization, template: &str, version: &str) -> Result<String> {
+    let namespace = &flux.namespace;
+    let policy = format!(
+        "apiVersion: snapback.dev/v1alpha1
+kind: RollbackPolicy
+metadata: {{name: checkout, namespace: {namespace}}}
+spec:
+  targetRef: {{kind: Deployment, name: checkout}}
+  soak: {{duration: 3s, interval: 1s}}
+  checks: [{{name: crashes, crashRate: {{max: \"50%\"}}}}]
+  rollback: {{verify: {{duration: 1s}}}}
+  gate: Soak
+  expectedRevision: {version}
+"
+    );
+    flux.repository.commit("app/policy.yaml", &policy)?;
+    flux.release(template)
+}
+
+fn ready(flux: &Kustomization) -> Result<Value> {
+    let status = flux.status()?;
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.into_iter().find(|one| one["type"] == "Ready").context("it is not said whether it is ready")
+}
+
+/// The Kustomization waits for the gate of what it delivers: ready for what passed its soak, not ready for what was undone,
+/// and a fix comes through, though it is kept from the workload while it waits.
+pub(crate) fn flux_waits_for_the_gate(bed: &Bed) -> Result<()> {
+    let namespace = "undone-flux-gate";
+    bed.operator()?;
+    let flux = Kustomization::new(bed, namespace)?;
+    let waits = r#"{"spec": {"wait": true, "timeout": "50s"}}"#;
+    let patch = ["-n", namespace, "patch", "kustomization", namespace, "--type=merge", "-p", waits];
+    bed.tools.kubectl(&patch)?;
+    let good = gated(&flux, V1, "v1")?;
+    flux.applied(&good)?;
+    let told = policy(bed, namespace, "v1 known good", |_| true)?;
+    let target = told.status.and_then(|status| status.targets.into_iter().next()).context("v1 was not judged")?;
+    ensure!(target.known_good.is_some_and(|good| good.images[0] == "shop/checkout:v1"), "it was applied too early");
+
+    let bad = gated(&flux, V2, "v2")?;
+    held(bed, namespace)?;
+    until("the Kustomization to have failed", || {
+        let ready = ready(&flux)?;
+        Ok(ready["status"] == "False" && ready["reason"] == "HealthCheckFailed")
+    })?;
+    flux.reconciled(2)?;
+    let status = flux.status()?;
+    ensure!(
+        status["lastAttemptedRevision"] == bad && status["lastAppliedRevision"] == good,
+        "a false green: {status:#}"
+    );
+    bed.until_live(namespace, V1)?;
+    // As long as it fails, it applies the same again and again: that is no news.
+    let before = asked_for_v2(bed, namespace)?;
+    flux.reconciled(2)?;
+    ensure!(asked_for_v2(bed, namespace)? == before, "a pod of v2 was asked for");
+
+    let fix = gated(&flux, V3, "v3")?;
+    let waited = bed.until_live(namespace, V3)?;
+    say(&format!("Flux: v3 was live {:.1} s after its commit, from under a hold and a gate", waited.as_secs_f64()));
+    flux.applied(&fix)?;
+    let_go(bed, namespace, &[ALONE.to_owned()])?;
+    ensure!(rollbacks(bed, namespace)?.len() == 1, "a loop");
+    Ok(())
+}
+
 /// A person releases the revision: the hold ends, and it is judged anew.
 pub(crate) fn flux_a_release(bed: &Bed) -> Result<()> {
     let namespace = "undone-flux-released";
