@@ -11,6 +11,7 @@ mod examples;
 mod flux;
 mod flux_facts;
 mod git;
+mod helm;
 #[path = "../shared/operator.rs"]
 mod in_process;
 mod undone;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use argocd::Applies;
 use bed::Bed;
+use helm::Helm;
 use libtest_mimic::{Arguments, Failed, Trial};
 use snapback_tests::suite::{self, Bed as _};
 use snapback_tests::tools;
@@ -28,7 +30,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 37] = [
+const TESTS: [Test; 40] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -64,6 +66,9 @@ const TESTS: [Test; 37] = [
     ("flux_undone_a_deleted_policy_ends_the_hold", undone::flux_a_deleted_policy),
     ("flux_undone_a_released_revision_comes_back", undone::flux_a_release),
     ("flux_undone_who_waits_for_the_gate_is_told_and_gets_the_fix", undone::flux_waits_for_the_gate),
+    ("flux_helm_corrects_drift_unless_the_label_is_there", helm::corrects_drift),
+    ("flux_helm_undone_from_release_to_release", |bed| helm::from_release_to_release(bed, Helm::Four)),
+    ("flux_helm_undone_from_release_to_release_by_helm_3", |bed| helm::from_release_to_release(bed, Helm::Three)),
     ("argocd_undone_from_commit_to_commit", |bed| undone::argo_from_commit_to_commit(bed, Applies::ClientSide)),
     ("argocd_undone_from_commit_to_commit_server_side", |bed| {
         undone::argo_from_commit_to_commit(bed, Applies::ServerSide)

@@ -15,7 +15,7 @@ use crate::flux::Kustomization;
 use crate::in_process::OPERATOR;
 
 /// A policy that looks at crashes, and the known good v1 under it.
-fn adopted(bed: &Bed, namespace: &str) -> Result<()> {
+pub(crate) fn adopted(bed: &Bed, namespace: &str) -> Result<()> {
     bed.operator()?;
     bed.tools.kubectl(&["-n", namespace, "rollout", "status", "deploy/checkout", "--timeout=60s"])?;
     bed.older_than_now(namespace)?;
@@ -67,7 +67,7 @@ fn record(bed: &Bed, namespace: &str, what: &str, is_so: impl Fn(&Rollback) -> b
 }
 
 /// It succeeded, and its tool is held.
-fn held(bed: &Bed, namespace: &str) -> Result<Rollback> {
+pub(crate) fn held(bed: &Bed, namespace: &str) -> Result<Rollback> {
     record(bed, namespace, "undone and held", |record| {
         let Some(status) = &record.status else { return false };
         let is_held = status.hold.as_ref().is_some_and(|hold| hold.placed_at.is_some() && hold.ended_at.is_none());
@@ -76,7 +76,7 @@ fn held(bed: &Bed, namespace: &str) -> Result<Rollback> {
 }
 
 /// The hold has ended, and nothing of it is left.
-fn let_go(bed: &Bed, namespace: &str, managers: &[String]) -> Result<Rollback> {
+pub(crate) fn let_go(bed: &Bed, namespace: &str, managers: &[String]) -> Result<Rollback> {
     let over = record(bed, namespace, "the end of the hold", |record| {
         let hold = record.status.as_ref().and_then(|status| status.hold.as_ref());
         hold.is_some_and(|hold| hold.ended_at.is_some())
