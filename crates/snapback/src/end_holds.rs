@@ -54,7 +54,9 @@ pub(crate) fn end(arguments: &EndHolds) -> anyhow::Result<()> {
             refuses: no_address_of_a_pod,
         };
         let ended = end_holds(client().await?, ending).await?;
-        ended.iter().for_each(|record| println!("{record}: its hold has ended"));
+        for record in ended {
+            println!("{record}: its hold has ended");
+        }
         println!("no hold is left");
         Ok(())
     })

@@ -181,7 +181,8 @@ fn hooks_pod(bed: &Bed) -> Result<Value> {
     let label = ["-l", "app.kubernetes.io/name=snapback-end-holds", "-o", "json"];
     until("the pod of the Job", || {
         let pods = bed.tools.kubectl(&[&["-n", "snapback-system", "get", "pods"][..], &label].concat())?;
-        pod = serde_json::from_str::<Value>(&pods)?["items"][0].take();
+        let pods: Value = serde_json::from_str(&pods)?;
+        pod = pods["items"][0].clone();
         Ok(pod["status"]["phase"] == "Running")
     })?;
     Ok(pod)

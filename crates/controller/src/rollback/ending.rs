@@ -52,7 +52,9 @@ pub(crate) async fn end_all(
             }
         };
         records.apply_watcher_event(&Event::Init);
-        all.iter().for_each(|one| records.apply_watcher_event(&Event::InitApply(one.clone())));
+        for one in &all {
+            records.apply_watcher_event(&Event::InitApply(one.clone()));
+        }
         records.apply_watcher_event(&Event::InitDone);
         let mut left = Vec::new();
         for record in &all {

@@ -52,6 +52,7 @@ impl Trial {
 }
 
 /// What else counts.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scene<'a> {
     /// The revisions that were undone, by this record and by others: none of them may come in by a trial.
