@@ -39,6 +39,7 @@ fn weights() -> [f64; 4] {
 pub(crate) fn policy() -> Policy {
     let check = |(name, rule): (&str, Rule)| Check { name: name.to_owned(), severity: Severity::Critical, rule };
     Policy {
+        gate: None,
         mode: Mode::Automatic,
         suspend: false,
         soak: Soak {

@@ -8,6 +8,7 @@ use kube::{Api, Resource, ResourceExt};
 use snapback_api::v1alpha1::{ResolvedStatus, Rollback, RollbackJobs, RollbackPolicy};
 use snapback_core::notice::{Notice, Reason};
 use snapback_core::rollback::{Choice, Phase, Refusal, Remembered, choose};
+use snapback_core::watch::Quarantined;
 
 use super::{commit, guard};
 use crate::context::Context;
@@ -56,7 +57,31 @@ async fn remembered(ctx: &Context, namespace: &str, name: &str, uid: &str) -> Re
         all.known_good = all.known_good.or(target.known_good);
         all.quarantined.extend(target.quarantined);
     }
+    all.quarantined.extend(being_undone(ctx, namespace, uid));
     Ok(all)
+}
+
+/// The revisions that records which have not ended yet have undone. Their policy quarantines them at the end, and whoever asks
+/// for a rollback meanwhile wants anything but these.
+fn being_undone(ctx: &Context, namespace: &str, uid: &str) -> Vec<Quarantined> {
+    let records = ctx.records.state();
+    let here = records.iter().filter_map(|record| record.0.as_ref().ok()).filter(|record| {
+        record.metadata.namespace.as_deref() == Some(namespace)
+            && record.ordered().is_some_and(|ordered| ordered.uid == uid)
+            && record.spec.released.is_none()
+    });
+    let open = here.filter_map(|record| {
+        let (order, progress) = guard::guard(record).ok()?;
+        let is_over = progress.phase.is_some_and(Phase::is_terminal);
+        let at = progress.undo_accepted.filter(|_| !is_over)?;
+        Some(Quarantined {
+            fingerprint: order.from.fingerprint,
+            rollback: record.name_any(),
+            called: order.from.called,
+            at,
+        })
+    });
+    open.collect()
 }
 
 async fn refuse(ctx: &Context, rollback: &Rollback, refusal: Refusal) -> Result<(), Error> {

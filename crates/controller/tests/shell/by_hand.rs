@@ -104,6 +104,31 @@ async fn the_outcome_is_the_same_wherever_the_process_dies() {
     }
 }
 
+/// At 3 a.m. two do the same: what is being undone is no place to go.
+#[tokio::test(start_paused = true)]
+async fn what_is_being_undone_is_not_gone_back_to() {
+    let world = World::adopted().await;
+    world.policy(&json!({"rollback": {"verify": {"duration": "10m"}}}));
+    world.deploy("v2", false);
+    world
+        .until("the verification", |world| {
+            world
+                .rollbacks()
+                .iter()
+                .any(|one| one.status.as_ref().and_then(|status| status.phase) == Some(RollbackPhase::Verifying))
+        })
+        .await;
+    for (name, more) in [("any", json!({})), ("the-bad-one", json!({"to": {"revision": 2}}))] {
+        ask(&world, name, &more);
+        let status = ended(&world, name).await;
+        assert_eq!(status.phase, Some(RollbackPhase::Failed), "{name}: {status:?}");
+        assert!(status.message.contains("undone before"), "{name}: {}", status.message);
+    }
+    world.at_rest("the rollback").await;
+    assert_eq!(world.image(), "shop/checkout:v1");
+    world.keeps_the_invariants("nobody brought it back");
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_operators_mean_the_same() {
     let mut world = soaking().await;
