@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::store::Store;
 
-/// The label that says how the pods of a template fare: `crash-loop`, or absent for well.
+/// The label that says how the pods of a template fare: `crash-loop`, `last-waits`, or absent for well.
 const SIMULATED: &str = "simulated";
 
 /// A Job controller and a node, at once: a Job that is not suspended succeeds, unless the label `simulated` of its pods
@@ -38,6 +38,7 @@ pub(crate) fn roll_out(store: &mut Store, namespace: &str, name: &str, now: &str
     let wanted = same.unwrap_or_else(|| format!("{name}-{}", hash(&template)));
     let highest = sets.iter().map(number).max().unwrap_or_default();
     let healthy = template["metadata"]["labels"][SIMULATED].is_null();
+    let last_waits = last_waits(&template);
     if deployment["spec"]["paused"] == true {
         // Nothing is made and nothing is scaled.
         deployment["status"]["observedGeneration"] = deployment["metadata"]["generation"].clone();
@@ -70,12 +71,17 @@ pub(crate) fn roll_out(store: &mut Store, namespace: &str, name: &str, now: &str
         }
         // A new revision that fails keeps the old one running, as maxUnavailable 0 would.
         let count = match (is_new, healthy) {
-            (true, true) => replicas,
-            (true, false) => replicas.min(1),
+            (true, _) if healthy || last_waits => replicas,
+            (true, _) => replicas.min(1),
             (false, true) => 0,
+            (false, false) if last_waits => replicas.min(1),
             (false, false) => known["spec"]["replicas"].as_i64().unwrap_or_default(),
         };
-        let ready = if is_new && !healthy { 0 } else { count };
+        let ready = match is_new {
+            true if last_waits => count - 1,
+            true if !healthy => 0,
+            _ => count,
+        };
         set["spec"]["replicas"] = json!(count);
         set["status"] =
             json!({"replicas": count, "readyReplicas": ready, "availableReplicas": ready, "observedGeneration": 1});
@@ -91,11 +97,16 @@ pub(crate) fn roll_out(store: &mut Store, namespace: &str, name: &str, now: &str
     let before = deployment.clone();
     deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] =
         json!(new.map(number).unwrap_or_default().to_string());
+    // Conditions are what a test reported; nothing of here takes time.
+    let conditions = deployment["status"]["conditions"].take();
     deployment["status"] = json!({
         "observedGeneration": deployment["metadata"]["generation"],
         "replicas": sum("replicas"), "availableReplicas": sum("availableReplicas"), "readyReplicas": sum("readyReplicas"),
         "updatedReplicas": new.and_then(|set| set["status"]["replicas"].as_i64())
     });
+    if !conditions.is_null() {
+        deployment["status"]["conditions"] = conditions;
+    }
     if deployment != before {
         store.put(("deployments".to_owned(), namespace.to_owned(), name.to_owned()), deployment, "MODIFIED");
     }
@@ -103,7 +114,8 @@ pub(crate) fn roll_out(store: &mut Store, namespace: &str, name: &str, now: &str
 
 fn pods(store: &mut Store, namespace: &str, set: &Value, count: i64, now: &str) {
     let set_name = set["metadata"]["name"].as_str().unwrap_or_default();
-    let healthy = set["spec"]["template"]["metadata"]["labels"][SIMULATED].is_null();
+    let template = &set["spec"]["template"];
+    let healthy = template["metadata"]["labels"][SIMULATED].is_null();
     for index in 0..16 {
         let name = format!("{set_name}-aaaa{}", char::from(b'a' + index));
         let key = ("pods".to_owned(), namespace.to_owned(), name.clone());
@@ -119,8 +131,10 @@ fn pods(store: &mut Store, namespace: &str, set: &Value, count: i64, now: &str) 
         if exists {
             continue;
         }
-        let state = if healthy {
-            json!({"name": "app", "ready": true, "restartCount": 0, "image": "i", "imageID": "i", "state": {"running": {"startedAt": now}}})
+        let is_last = i64::from(index) + 1 == count;
+        let ready = healthy || last_waits(template) && !is_last;
+        let state = if healthy || last_waits(template) {
+            json!({"name": "app", "ready": ready, "restartCount": 0, "image": "i", "imageID": "i", "state": {"running": {"startedAt": now}}})
         } else {
             json!({
                 "name": "app", "ready": false, "restartCount": 4, "image": "i", "imageID": "i",
@@ -128,7 +142,7 @@ fn pods(store: &mut Store, namespace: &str, set: &Value, count: i64, now: &str) 
                 "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}
             })
         };
-        let ready = if healthy { "True" } else { "False" };
+        let ready = if ready { "True" } else { "False" };
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
@@ -146,6 +160,11 @@ fn pods(store: &mut Store, namespace: &str, set: &Value, count: i64, now: &str) 
         });
         store.put(key, pod, "ADDED");
     }
+}
+
+/// All pods but the last become ready; that one runs, and never does.
+fn last_waits(template: &Value) -> bool {
+    template["metadata"]["labels"][SIMULATED] == "last-waits"
 }
 
 fn owned(store: &Store, namespace: &str, uid: &Value) -> Vec<Value> {

@@ -95,7 +95,8 @@ fn cause(rollback: &Rollback, bad: &str) -> Cause {
         TriggerType::Quarantine => Cause::Return { judged },
         TriggerType::Policy => {
             let breached = rollback.spec.evidence.iter().filter(|check| check.verdict == VerdictName::Breached);
-            let has_data = breached.into_iter().any(|check| check.value.is_some());
+            // That Kubernetes gave a rollout up is data without a number.
+            let has_data = breached.into_iter().any(|check| check.value.is_some() || check.name == "progress");
             Cause::Breach { judged, has_data, windows: None }
         }
     }

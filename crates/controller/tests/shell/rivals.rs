@@ -9,7 +9,7 @@ use snapback_fake_api::{Call, Fault, Trouble, Verb};
 use tokio::time::sleep;
 
 use crate::pairs::undone_once;
-use crate::world::{NAMESPACE, World};
+use crate::world::{NAMESPACE, World, deployment};
 
 fn is_undo(call: &Call) -> bool {
     call.verb == Verb::Patch && call.resource == "deployments" && !call.dry_run
@@ -131,6 +131,27 @@ async fn flagger_1801_a_breach_is_acted_on_in_whatever_phase_it_comes() {
         }
         undone_once(&world, mode).await;
     }
+}
+
+/// The checks had passed, one of the last pods never became ready, and nobody acted on the progress deadline any more.
+#[tokio::test(start_paused = true)]
+async fn flagger_1591_a_rollout_that_kubernetes_gives_up_at_its_last_pod_is_undone() {
+    let world = World::adopted().await;
+    let mut v2 = deployment("v2", false);
+    v2["spec"]["template"]["metadata"]["labels"]["simulated"] = json!("last-waits");
+    world.api.apply("apps/v1", "deployments", &v2);
+    // Much longer than the soak; every check is inside its limit.
+    sleep(Duration::from_mins(5)).await;
+    let target = world.target().unwrap();
+    assert_eq!((target.phase, target.reason.as_str()), (PhaseName::Progressing, "RollingOut"), "{}", target.message);
+    assert!(is_known_good("v1")(&world) && world.rollbacks().is_empty(), "{target:#?}");
+    let mut given_up = world.api.object("deployments", NAMESPACE, "checkout").unwrap();
+    given_up["status"]["conditions"] = json!([{
+        "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "lastUpdateTime": world.now()
+    }]);
+    world.api.report("apps/v1", "deployments", &given_up);
+    undone_once(&world, "past its progress deadline").await;
+    assert_eq!(world.rollbacks()[0].spec.trigger.checks, ["progress"]);
 }
 
 /// A rollback that nobody was told of.
