@@ -23,6 +23,7 @@ pub mod run;
 pub mod sampler;
 pub mod status;
 pub mod telemetry;
+mod turns;
 mod unreadable;
 pub mod watched;
 pub mod workload;

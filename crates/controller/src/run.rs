@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, Either, Ready, ready};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::{Action, Config, Error as ControllerError};
+use kube::runtime::controller::{Action, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -41,10 +41,8 @@ use crate::rollback;
 use crate::rollback::probe::{ProbeError, Prober, Refuses};
 use crate::sampler::Sampler;
 use crate::telemetry::{Health, Metrics, serve};
+use crate::turns::Turns;
 use crate::watched::Watched;
-
-/// Reconciles at the same time, by controller.
-const CONCURRENCY: u16 = 8;
 
 /// Longest wait for reconciles under way when the end has begun.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -229,9 +227,8 @@ fn operate(
         })
         .inspect(lists.note(|lists| &lists.policies))
         .applied_objects();
-    let policies = Controller::for_stream(policy_events, policy_store.clone())
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .trigger_backoff(OfAll);
+    let (turns, called) = Turns::new();
+    let policies = Controller::for_stream(policy_events, policy_store.clone()).trigger_backoff(OfAll);
     let (of_record, of_policy) = (policy_store.clone(), policy_store.clone());
     let [of_deployment, of_stateful_set, of_daemon_set] = std::array::from_fn(|_| policy_store.clone());
     let (acted, for_policies) = mpsc::unbounded_channel();
@@ -247,6 +244,7 @@ fn operate(
         .watches_stream(stateful_set_events, move |one| policies_of(&of_stateful_set, Kind::StatefulSet, &one.metadata))
         .watches_stream(daemon_set_events, move |one| policies_of(&of_daemon_set, Kind::DaemonSet, &one.metadata))
         .watches_stream(tokio_stream(for_policies), move |rollback| policies_of_record(&of_record, &rollback))
+        .reconcile_on(tokio_stream(called))
         .reconcile_on(tokio_stream(woken))
         .reconcile_on(
             tokio_stream(for_others).flat_map(move |changed| futures::stream::iter(concerned(&of_policy, &changed))),
@@ -255,10 +253,10 @@ fn operate(
     let policy_context = Arc::new(PolicyContext { shared: Arc::clone(&shared), policies: policy_store });
 
     let of_workload = rollback_store.clone();
-    let rollbacks = Controller::for_stream(rollback_events, rollback_store)
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .trigger_backoff(OfAll);
+    let (acting_turns, called) = Turns::new();
+    let rollbacks = Controller::for_stream(rollback_events, rollback_store).trigger_backoff(OfAll);
     let rollbacks = rollbacks
+        .reconcile_on(tokio_stream(called))
         .reconcile_on(
             tokio_stream(for_rollbacks)
                 .flat_map(move |uid: String| futures::stream::iter(rollbacks_of(&of_workload, &uid))),
@@ -266,11 +264,11 @@ fn operate(
         .graceful_shutdown_on(until_stopped());
 
     let judging = policies
-        .run(paced(policy::reconcile), on_policy_error, policy_context)
-        .for_each(async |done| log("policy", done));
+        .run(in_turn(turns.clone(), policy::reconcile), on_policy_error, policy_context)
+        .for_each(move |done| ready(log("policy", &turns, done)));
     let acting = rollbacks
-        .run(paced(rollback::reconcile), on_rollback_error, shared)
-        .for_each(async |done| log("rollback", done));
+        .run(in_turn(acting_turns.clone(), rollback::reconcile), on_rollback_error, shared)
+        .for_each(move |done| ready(log("rollback", &acting_turns, done)));
     Ok(async move {
         tokio::join!(judging, acting);
     })
@@ -282,22 +280,39 @@ async fn until_synced(lists: Lists, health: Arc<Health>) {
     health.synced();
 }
 
-/// Reconciles an object at once, or once its pace allows it.
-fn paced<K, C, F>(reconcile: impl Fn(Arc<K>, Arc<C>) -> F) -> impl FnMut(Arc<K>, Arc<C>) -> Paced
+/// Reconciles an object at once, or once it is its turn and its pace allows it.
+fn in_turn<K, C, F>(
+    turns: Turns<ObjectRef<K>>,
+    reconcile: impl Fn(Arc<K>, Arc<C>) -> F,
+) -> impl FnMut(Arc<K>, Arc<C>) -> InTurn
 where
-    K: Resource,
-    K::DynamicType: Default + Eq + Hash,
+    K: Resource + 'static,
+    K::DynamicType: Default + Clone + Eq + Hash + Send,
     F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
     let pace = Pace::default();
-    move |object, context| match pace.begin(ObjectRef::from_obj(&*object), Instant::now()) {
-        Ok(()) => Either::Left(caught(reconcile(object, context)).boxed()),
-        Err(left) => Either::Right(ready(Ok(Action::requeue(left)))),
+    move |object, context| {
+        let who = ObjectRef::from_obj(&*object);
+        let Some(turn) = turns.take(who.clone()) else {
+            // It will be called.
+            return Either::Right(ready(Ok(Action::await_change())));
+        };
+        if let Err(left) = pace.begin(who, Instant::now()) {
+            return Either::Right(ready(Ok(Action::requeue(left))));
+        }
+        let look = caught(reconcile(object, context));
+        Either::Left(
+            async move {
+                let _turn = turn;
+                look.await
+            }
+            .boxed(),
+        )
     }
 }
 
 /// A reconcile, or the answer that it is not yet time for it.
-type Paced = Either<BoxFuture<'static, Result<Action, Error>>, Ready<Result<Action, Error>>>;
+type InTurn = Either<BoxFuture<'static, Result<Action, Error>>, Ready<Result<Action, Error>>>;
 
 /// How everything is watched. A watch is opened anew each minute: on one whose connection is dead and stays open nothing
 /// comes any more, and nobody would know for five minutes.
@@ -385,13 +400,19 @@ fn count_panic(metrics: &Metrics, controller: &'static str, error: &Error) {
     }
 }
 
-fn log<K>(controller: &'static str, done: Result<(ObjectRef<K>, Action), ControllerError<Error, watcher::Error>>)
-where
+fn log<K>(
+    controller: &'static str,
+    turns: &Turns<ObjectRef<K>>,
+    done: Result<(ObjectRef<K>, Action), ControllerError<Error, watcher::Error>>,
+) where
     K: Resource + std::fmt::Debug,
-    K::DynamicType: std::fmt::Debug + Clone + PartialEq,
+    K::DynamicType: std::fmt::Debug + Default + Clone + Eq + Hash,
 {
     match done {
-        Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+        Ok(_) => {}
+        Err(ControllerError::ObjectNotFound(gone)) => {
+            turns.pass(&ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or_default()));
+        }
         Err(ControllerError::ReconcilerFailed(error @ Error::Conflict(_), object)) => {
             tracing::debug!(controller, object = object.name, "{}", report(&error));
         }

@@ -34,6 +34,7 @@ mod saturation;
 mod secrets;
 mod source;
 mod told;
+mod turns;
 mod unreadable;
 mod windows;
 mod world;
