@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::seed;
 use crate::{say, tools};
 
 /// Where is built.
@@ -66,7 +67,12 @@ pub fn compile(place: &Place, log: &Path) -> Result<Binaries> {
     let fetched = cargo(&place.repository).args(["fetch", "--locked", "--target", &target]).output()?;
     ensure!(fetched.status.success(), "cargo fetch: {}", String::from_utf8_lossy(&fetched.stderr));
     let renamed = renamed(place)?;
-    let mut child = cargo(&place.repository)
+    let mut command = cargo(&place.repository);
+    if let Some(library) = seed::preload(place)? {
+        let more = std::env::var("LD_PRELOAD").map(|more| format!(":{more}")).unwrap_or_default();
+        command.env("LD_PRELOAD", format!("{}{more}", library.display()));
+    }
+    let mut child = command
         .args([
             "build",
             "--locked",

@@ -5,6 +5,7 @@ mod compile;
 mod pack;
 pub mod reproducible;
 pub mod sbom;
+mod seed;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
