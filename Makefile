@@ -25,7 +25,7 @@ unit: ## Unit, property and golden tests; needs nothing but Rust
 suites: ## Schemas, admission and manifests on a real API server; metrics, lint and a backtest with a real Prometheus
 	$(CARGO) test --locked -p snapback-tests --lib --example record --test apiserver --test kills --test hardship --test soak --test sources --test lint --test backtest
 
-test-gitops: ## The real Flux and Argo CD on a real API server (builds them once, about 7 min)
+test-gitops: ## The real Flux and Argo CD on a real API server (builds them once, about 8 min; ONLY=TEXT, RUNS=N of the main story)
 	$(CARGO) test --locked -p snapback-tests --test conventions --test gitops -- $(ONLY)
 
 e2e: ## The scenarios, with real pods and a real Prometheus (root)

@@ -188,11 +188,7 @@ impl<'a> Application<'a> {
     pub(crate) fn new(bed: &'a Bed, namespace: &str, applies: Applies, template: &str) -> Result<Self> {
         let application = Self::unmade(bed, namespace)?;
         application.commit(template)?;
-        bed.tools.apply(&format!(
-            "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {{name: {namespace}, namespace: {NAMESPACE}}}\n\
-             spec: {}\n",
-            application.spec(applies)
-        ))?;
+        application.create(applies)?;
         application.synced(&application.repository.head()?)?;
         bed.until_live(namespace, template)?;
         Ok(application)
@@ -204,6 +200,16 @@ impl<'a> Application<'a> {
         let repository = Repository::create(bed.folder.join(format!("git-{namespace}")))?;
         bed.tools.kubectl(&["create", "namespace", namespace])?;
         Ok(Self { bed, _argocd: argocd, namespace: namespace.to_owned(), repository })
+    }
+
+    /// Makes its Application.
+    pub(crate) fn create(&self, applies: Applies) -> Result<()> {
+        let made = self.bed.tools.apply(&format!(
+            "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {{name: {}, namespace: {NAMESPACE}}}\nspec: {}\n",
+            self.namespace,
+            self.spec(applies)
+        ));
+        made.map(drop)
     }
 
     /// The spec of its Application, as JSON.

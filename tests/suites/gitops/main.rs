@@ -14,6 +14,7 @@ mod git;
 mod helm;
 #[path = "../shared/operator.rs"]
 mod in_process;
+mod many;
 mod undone;
 mod uninstall;
 

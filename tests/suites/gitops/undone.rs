@@ -1,18 +1,20 @@
 //! What the operator and a tool make of a bad release together: the undo sticks, the fix rolls out untouched, and nothing of
 //! ours is left. Both are real.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail, ensure};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use snapback_api::v1alpha1::{Rollback, RollbackPhase, RollbackPolicy};
 use snapback_tests::releases::{V1, V2, V3};
-use snapback_tests::say;
 
 use crate::argocd::{Application, Applies};
 use crate::bed::{Bed, until};
 use crate::flux::Kustomization;
 use crate::in_process::OPERATOR;
+use crate::many::{self, Fault};
 
 /// A policy that looks at crashes, and the known good v1 under it.
 pub(crate) fn adopted(bed: &Bed, namespace: &str) -> Result<()> {
@@ -123,32 +125,60 @@ pub(crate) fn flux_held<'a>(bed: &'a Bed, namespace: &str) -> Result<Kustomizati
     Ok(flux)
 }
 
-/// How often the main story is told: `RUNS=100` for the figures.
-fn runs() -> usize {
-    std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1)
-}
-
 /// v1, bad v2, the undo sticks for three intervals, v3 rolls out untouched, the hold is gone.
 pub(crate) fn flux_from_commit_to_commit(bed: &Bed) -> Result<()> {
-    for run in 0..runs() {
+    many::told("Flux Kustomization", |run| {
         let namespace = format!("undone-flux-{run}");
-        let flux = flux_held(bed, &namespace)?;
-        let told = policy(bed, &namespace, "told who delivers", |policy| {
-            let mut targets = policy.status.iter().flat_map(|status| &status.targets);
-            targets.any(|target| target.delivered_by.is_some())
-        })?;
-        let by = told.status.and_then(|status| status.targets.into_iter().next()?.delivered_by);
-        ensure!(by == Some(format!("Flux Kustomization {namespace}/{namespace}")), "{by:?}");
-        flux.reconciled(3)?;
-        bed.is_live(&namespace, V1)?;
-        flux.release(V3)?;
-        let waited = bed.until_live(&namespace, V3)?;
-        say(&format!("Flux: v3 was live {:.1} s after its commit, from under a hold", waited.as_secs_f64()));
-        let_go(bed, &namespace, &[ALONE.to_owned()])?;
-        ensure!(rollbacks(bed, &namespace)?.len() == 1, "a loop");
-        bed.tools.kubectl(&["delete", "namespace", &namespace, "--wait=false"])?;
-    }
+        let flux = flux_held(bed, &namespace).map_err(Fault::Stuck)?;
+        says_who_delivers(bed, &namespace).map_err(Fault::Stuck)?;
+        let stays = || flux.reconciled(3).and_then(|()| bed.is_live(&namespace, V1));
+        stays().map_err(Fault::Stuck)?;
+        let fix = flux.release(V3).map_err(Fault::Stuck)?;
+        let is_synced = || Ok(flux.status()?["lastAppliedRevision"] == fix);
+        let ended = ended(bed, &namespace, is_synced).map_err(Fault::Stuck)?;
+        bed.until_live(&namespace, V3).map_err(Fault::Residue)?;
+        let_go(bed, &namespace, &[ALONE.to_owned()]).map_err(Fault::Residue)?;
+        let newest = flux.status().map_err(Fault::Conflict)?["history"][0].clone();
+        let is_well = newest["lastReconciledStatus"] == "ReconciliationSucceeded";
+        is_well.then_some(()).with_context(|| format!("{newest:#}")).map_err(Fault::Conflict)?;
+        one_record(bed, &namespace).map_err(Fault::Loop)?;
+        bed.tools.kubectl(&["delete", "namespace", &namespace, "--wait=false"]).map_err(Fault::Stuck)?;
+        Ok(ended)
+    })
+}
+
+fn says_who_delivers(bed: &Bed, namespace: &str) -> Result<()> {
+    let told = policy(bed, namespace, "told who delivers", |policy| {
+        let mut targets = policy.status.iter().flat_map(|status| &status.targets);
+        targets.any(|target| target.delivered_by.is_some())
+    })?;
+    let by = told.status.and_then(|status| status.targets.into_iter().next()?.delivered_by);
+    ensure!(by == Some(format!("Flux Kustomization {namespace}/{namespace}")), "{by:?}");
     Ok(())
+}
+
+pub(crate) fn one_record(bed: &Bed, namespace: &str) -> Result<()> {
+    let records = rollbacks(bed, namespace)?.len();
+    ensure!(records == 1, "{records} records");
+    Ok(())
+}
+
+/// How long after its tool had synced the newer commit the hold had ended.
+fn ended(bed: &Bed, namespace: &str, is_synced: impl Fn() -> Result<bool>) -> Result<Duration> {
+    let (mut synced, mut ended) = (None, None);
+    until("the end of the hold", || {
+        if synced.is_none() && is_synced()? {
+            synced = Some(Instant::now());
+        }
+        let all = rollbacks(bed, namespace)?;
+        let mut holds = all.iter().filter_map(|one| one.status.as_ref()?.hold.as_ref());
+        if ended.is_none() && holds.any(|hold| hold.ended_at.is_some()) {
+            ended = Some(Instant::now());
+        }
+        Ok(synced.is_some() && ended.is_some())
+    })?;
+    let (synced, ended) = synced.zip(ended).context("both were seen")?;
+    Ok(ended.saturating_duration_since(synced))
 }
 
 /// A commit elsewhere that builds otherwise and still says v2: seen on trial, put away, and no pod of v2 started.
@@ -277,7 +307,7 @@ pub(crate) fn flux_a_release(bed: &Bed) -> Result<()> {
     until("v2 to be back, and undone by another decision", || Ok(self::rollbacks(bed, namespace)?.len() == 2)).map(drop)
 }
 
-fn argo_alone(applies: Applies) -> String {
+pub(crate) fn argo_alone(applies: Applies) -> String {
     let how = if applies == Applies::ServerSide { "Apply" } else { "Update" };
     format!("argocd-controller {how}")
 }
@@ -303,22 +333,35 @@ pub(crate) fn argo_held<'a>(bed: &'a Bed, namespace: &str, applies: Applies) -> 
 
 /// The same story.
 pub(crate) fn argo_from_commit_to_commit(bed: &Bed, applies: Applies) -> Result<()> {
-    for run in 0..runs() {
+    many::told(&format!("Argo CD, {applies:?}"), |run| {
         let namespace = format!("undone-argo-{applies:?}-{run}").to_lowercase();
-        let argocd = argo_held(bed, &namespace, applies)?;
-        argocd.reconciled(3)?;
-        bed.is_live(&namespace, V1)?;
-        let fix = argocd.commit(V3)?;
-        argocd.refresh()?;
-        argocd.synced(&fix)?;
-        bed.until_live(&namespace, V3)?;
-        let_go(bed, &namespace, &[argo_alone(applies)])?;
-        ensure!(heals(&argocd)?, "it does not heal");
-        argocd.reconciled(1)?;
-        bed.is_live(&namespace, V3)?;
-        ensure!(rollbacks(bed, &namespace)?.len() == 1, "a loop");
-    }
-    Ok(())
+        let argocd = argo_held(bed, &namespace, applies).map_err(Fault::Stuck)?;
+        let stays = || argocd.reconciled(3).and_then(|()| bed.is_live(&namespace, V1));
+        stays().map_err(Fault::Stuck)?;
+        let release = || {
+            let fix = argocd.commit(V3)?;
+            argocd.refresh().map(|()| fix)
+        };
+        let fix = release().map_err(Fault::Stuck)?;
+        let is_synced = || {
+            let sync = argocd.status()?["sync"].clone();
+            Ok(sync["status"] == "Synced" && sync["revision"] == fix)
+        };
+        let ended = ended(bed, &namespace, is_synced).map_err(Fault::Stuck)?;
+        bed.until_live(&namespace, V3).map_err(Fault::Residue)?;
+        let_go(bed, &namespace, &[argo_alone(applies)]).map_err(Fault::Residue)?;
+        let heals = || heals(&argocd)?.then_some(()).context("it does not heal");
+        heals().map_err(Fault::Residue)?;
+        let stays = || argocd.reconciled(1).and_then(|()| bed.is_live(&namespace, V3));
+        stays().map_err(Fault::Residue)?;
+        let last = argocd.status().map_err(Fault::Conflict)?["operationState"].clone();
+        let is_well = last["phase"] == "Succeeded" && last["retryCount"].is_null();
+        is_well.then_some(()).with_context(|| format!("{last:#}")).map_err(Fault::Conflict)?;
+        one_record(bed, &namespace).map_err(Fault::Loop)?;
+        bed.tools.kubectl(&["-n", "argocd", "delete", "application", &namespace]).map_err(Fault::Stuck)?;
+        bed.tools.kubectl(&["delete", "namespace", &namespace, "--wait=false"]).map_err(Fault::Stuck)?;
+        Ok(ended)
+    })
 }
 
 /// A revert in Git is synced without a sync: the hold ends all the same.
@@ -391,11 +434,17 @@ pub(crate) fn argo_an_application_set(bed: &Bed) -> Result<()> {
     adopted(bed, namespace)?;
     argocd.commit(V2)?;
     argocd.refresh()?;
+    ends_its_fight(bed, &argocd, "ApplicationSet undone-argo-set")
+}
+
+/// What this parent keeps is not held, people hear why, and nobody fights on.
+pub(crate) fn ends_its_fight(bed: &Bed, argocd: &Application, parent: &str) -> Result<()> {
+    let namespace = &argocd.namespace;
     until("the reason", || {
         Ok(rollbacks(bed, namespace)?.iter().any(|one| {
             let hold = one.status.as_ref().and_then(|status| status.hold.as_ref());
             let because = hold.and_then(|hold| hold.because.as_ref());
-            because.is_some_and(|because| because.contains("ApplicationSet undone-argo-set"))
+            because.is_some_and(|because| because.contains(parent))
         }))
     })?;
     ensure!(argocd.get()?["metadata"]["annotations"]["snapback.dev/held-by"].is_null(), "it was held");
