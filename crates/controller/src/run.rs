@@ -263,12 +263,18 @@ fn operate(
         )
         .graceful_shutdown_on(until_stopped());
 
-    let judging = policies
-        .run(in_turn(turns.clone(), policy::reconcile), on_policy_error, policy_context)
-        .for_each(move |done| ready(log("policy", &turns, done)));
-    let acting = rollbacks
-        .run(in_turn(acting_turns.clone(), rollback::reconcile), on_rollback_error, shared)
-        .for_each(move |done| ready(log("rollback", &acting_turns, done)));
+    let judging = policies.run(in_turn(turns.clone(), policy::reconcile), on_policy_error, policy_context).for_each(
+        move |done| {
+            log("policy", &turns, done);
+            ready(())
+        },
+    );
+    let acting = rollbacks.run(in_turn(acting_turns.clone(), rollback::reconcile), on_rollback_error, shared).for_each(
+        move |done| {
+            log("rollback", &acting_turns, done);
+            ready(())
+        },
+    );
     Ok(async move {
         tokio::join!(judging, acting);
     })

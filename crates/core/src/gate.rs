@@ -85,14 +85,13 @@ fn of_the_live(target: &Target) -> Answer {
     match target.phase {
         Phase::Idle if is_back(target) && !target.quarantined.is_empty() => Answer::Failed(word()),
         Phase::Idle if is_good(target) => Answer::Passed,
-        Phase::Idle => Answer::Waiting(word()),
         // What was undone before is undone again, without another look.
         Phase::Progressing | Phase::Soaking
             if target.rollout.as_ref().is_some_and(|rollout| rollout.returned.is_some()) =>
         {
             Answer::Failed(word())
         }
-        Phase::Progressing | Phase::Soaking => Answer::Waiting(word()),
+        Phase::Idle | Phase::Progressing | Phase::Soaking => Answer::Waiting(word()),
         // Nothing was found wrong with the release itself, and it is judged on.
         Phase::Held if target.standing.reason == NOT_CAUSED => Answer::Waiting(word()),
         // Nobody finds it good any more: a person who keeps it has the last word, and not the soak.

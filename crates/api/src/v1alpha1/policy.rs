@@ -215,7 +215,9 @@ pub enum ModeName {
     Observe,
 }
 
-/// What those who wait for a release are told. None: how the policy is. Soak: how the release is. Default: None.
+/// What those who wait for a release are told by `Ready`, `Reconciling` and `Stalled`. None: how the policy is. Soak: how the
+/// release is: it is in progress until its soak has passed, and failed when it is found bad, until a newer one comes.
+/// Default: None.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum GateName {
     /// How the policy is.

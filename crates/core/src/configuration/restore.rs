@@ -72,18 +72,15 @@ pub fn restore(
             }
             continue;
         };
-        match found.now {
-            Now::Same => names.push((one.kind, &one.name, &one.name)),
-            Now::Other | Now::Gone if found.copy => {
-                names.push((one.kind, &one.name, &one.copy));
-                restoration.restored.push(one.title());
-            }
-            Now::Other => {
-                names.push((one.kind, &one.name, &one.name));
-                restoration.drifted.push(one.title());
-            }
-            // Told before: a revision whose references are gone is not put back.
-            Now::Gone => names.push((one.kind, &one.name, &one.name)),
+        if found.copy && found.now != Now::Same {
+            names.push((one.kind, &one.name, &one.copy));
+            restoration.restored.push(one.title());
+            continue;
+        }
+        names.push((one.kind, &one.name, &one.name));
+        // One that is gone was told before: a revision whose references are gone is not put back.
+        if found.now == Now::Other {
+            restoration.drifted.push(one.title());
         }
     }
     let template = renamed(template, |kind, name| {
