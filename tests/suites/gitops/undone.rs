@@ -288,7 +288,10 @@ pub(crate) fn flux_waits_for_the_gate(bed: &Bed) -> Result<()> {
 
     let fix = gated(&flux, V3, "v3")?;
     let waited = bed.until_live(namespace, V3)?;
-    snapback_tests::say(&format!("Flux: v3 was live {:.1} s after its commit, from under a hold and a gate", waited.as_secs_f64()));
+    snapback_tests::say(&format!(
+        "Flux: v3 was live {:.1} s after its commit, from under a hold and a gate",
+        waited.as_secs_f64()
+    ));
     flux.applied(&fix)?;
     let_go(bed, namespace, &[ALONE.to_owned()])?;
     ensure!(rollbacks(bed, namespace)?.len() == 1, "a loop");

@@ -22,7 +22,7 @@ fn ending(world: &World, lease: Option<LeaseOptions>) -> Ending {
         lease,
         instance: None,
         clock: options.clock,
-        within: Duration::from_secs(60),
+        within: Duration::from_mins(1),
         refuses: options.refuses,
     }
 }

@@ -44,7 +44,9 @@ async fn busy(world: &World) -> Vec<String> {
         }
     };
     world.until("all known", are_in("Idle")).await;
-    names.iter().for_each(|name| apply(world, name, "v2"));
+    for name in &names {
+        apply(world, name, "v2");
+    }
     world.until("all judged", are_in("Soaking")).await;
     names
 }
