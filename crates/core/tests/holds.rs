@@ -576,7 +576,7 @@ proptest! {
         prop_assert!(tended.hold.is_open() || !label_is_there, "it is over, and still there: {case}");
         let is_gone = matches!(&look, Look::Absent) || scene.unwanted.is_some();
         let is_healing = matches!(&look, Look::Application(one) if one.heals);
-        let is_bad = scene.live == Some(scene.bad);
+        let is_bad = scene.live.is_some_and(|live| scene.bad.contains(live));
         match tended.act {
             HoldAct::Unlabel | HoldAct::Heal | HoldAct::Let => prop_assert!(!is_bad || is_gone || is_healing, "{case}"),
             HoldAct::Try => prop_assert!(scene.live == Some(scene.good) && scene.trial.is_none() && scene.is_back, "{case}"),

@@ -151,10 +151,18 @@ pub(super) fn begin(target: &mut Target, now: Timestamp, notices: &mut Vec<Notic
 /// ReplicaSets appear after their template, and a restart changes them: names follow, fingerprints stay.
 fn refresh_names(target: &mut Target, workload: &Workload) {
     let refresh = |revision: &mut RevisionRef| {
+        let is_same = |found: &Revision| found.uid == revision.replica_set_uid;
+        let runs = workload.revision(&revision.fingerprint).is_some_and(|found| found.desired > 0);
+        // A restart, or an undo that named copies of its configuration, left two: of those that do not run any more, the one
+        // that ran last is meant.
+        if !runs && workload.revisions.iter().any(is_same) {
+            return;
+        }
         if let Some(found) = RevisionRef::in_workload(workload, &revision.fingerprint) {
             let snapshot = std::mem::take(&mut revision.snapshot);
             // New pods started with what its ConfigMaps and Secrets hold now.
-            let config = revision.config.take().filter(|_| found.replica_set_uid == revision.replica_set_uid);
+            let started = runs && found.replica_set_uid != revision.replica_set_uid;
+            let config = revision.config.take().filter(|_| !started);
             *revision = RevisionRef { snapshot, config, ..found };
         }
     };

@@ -2,9 +2,12 @@
 
 use crate::support::*;
 use crate::*;
+use snapback_core::configuration::{ConfigKind, Configured};
+use snapback_core::ids::ReplicaSetUid;
 use snapback_core::policy::Policy;
 use snapback_core::rollback::{Acting, Phase as Act};
 use snapback_core::watch::{Arrival, Phase, Quarantined, Target, decide, observe};
+use snapback_core::workload::Revision;
 use snapback_core::workload::Workload;
 
 #[test]
@@ -72,4 +75,40 @@ fn a_rollback_that_was_contended_is_over_when_the_good_revision_lives() {
     assert_eq!((decision.state.phase, decision.state.rollout), (Phase::Idle, None));
     assert_eq!(decision.state.current.fingerprint, version("v1"));
     assert_eq!(decision.state.quarantined.len(), 1);
+}
+
+/// An undo that names copies makes a second ReplicaSet of the same revision, as a restart does.
+#[test]
+fn what_the_known_good_revision_ran_with_stays_known_when_none_of_it_runs_any_more() {
+    let config = vec![Configured {
+        kind: ConfigKind::ConfigMap,
+        name: "settings".into(),
+        digest: "then".into(),
+        copy: "settings-snapback-0123456789".into(),
+        lost: false,
+    }];
+    let again = |desired: i32| Revision {
+        name: "web-v1-again".into(),
+        uid: ReplicaSetUid::new("uid-v1-again"),
+        ..revision("v1", 3, desired, desired)
+    };
+    let (mut known, _) =
+        observe(None, &workload("v1", vec![revision("v1", 1, 0, 0), again(3)]), Arrival::Before, at(0));
+    known.known_good.as_mut().unwrap().config = Some(config.clone());
+    let sets = |desired: i32| vec![revision("v1", 1, 0, 0), again(desired), revision("v2", 4, 3, 3)];
+    for desired in [2, 0] {
+        known = observe(Some(&known), &workload("v2", sets(desired)), Arrival::Before, at(10)).0;
+        let good = known.known_good.as_ref().unwrap();
+        assert_eq!((good.config.as_ref(), good.replica_set.as_str()), (Some(&config), "web-v1-again"), "{desired}");
+    }
+    // Pruned: the other one has the same template, and nothing was started since.
+    let pruned = workload("v2", vec![revision("v1", 1, 0, 0), revision("v2", 4, 3, 3)]);
+    let good = observe(Some(&known), &pruned, Arrival::Before, at(20)).0.known_good.unwrap();
+    assert_eq!((good.config.as_ref(), good.replica_set.as_str()), (Some(&config), "web-v1"));
+    // A restart did start pods, with what is there now.
+    let restarted = workload("v1", vec![revision("v1", 1, 0, 0), again(3)]);
+    let (first, _) = observe(None, &workload("v1", vec![revision("v1", 1, 3, 3)]), Arrival::Before, at(0));
+    let mut first = first;
+    first.known_good.as_mut().unwrap().config = Some(config);
+    assert_eq!(observe(Some(&first), &restarted, Arrival::Before, at(5)).0.known_good.unwrap().config, None);
 }
