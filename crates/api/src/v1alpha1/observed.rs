@@ -29,7 +29,7 @@ pub struct RevisionStatus {
     /// What those who deploy it call it: its pod template's annotation `snapback.dev/revision` and label
     /// `app.kubernetes.io/version`, the tags and digests of its images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 34), inner(length(max = 192)))]
+    #[schemars(length(min = 1, max = 34), inner(length(max = 192)))]
     pub called: Vec<String>,
     /// The ControllerRevision of ours that keeps a copy of its template, so that it can be put back when the workload's
     /// own object of it is gone.

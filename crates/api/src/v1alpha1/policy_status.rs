@@ -188,7 +188,7 @@ pub struct QuarantinedStatus {
     pub rollback: String,
     /// What those who deploy it call it, as of the current revision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 34), inner(length(max = 192)))]
+    #[schemars(length(min = 1, max = 34), inner(length(max = 192)))]
     pub called: Vec<String>,
     /// When.
     pub at: Time,
