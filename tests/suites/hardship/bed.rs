@@ -51,7 +51,7 @@ impl Bed {
             // Each namespace gives its own.
             install.kubectl(&["delete", "clusterrolebinding", "snapback"])?;
             // An older schema let in what cannot be read.
-            let loose = r#"[{"op":"replace","path":"/spec/versions/0/schema/openAPIV3Schema","value":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}]"#;
+            let loose = r#"[{"op":"remove","path":"/spec/versions/0/selectableFields"},{"op":"replace","path":"/spec/versions/0/schema/openAPIV3Schema","value":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}]"#;
             install.kubectl(&["patch", "crd", "rollbackpolicies.snapback.dev", "--type=json", "-p", loose])
         })
         .await??;

@@ -4,7 +4,7 @@
 //! good. It must not have removed those of the one that still is.
 
 use kube::Client;
-use snapback_api::v1alpha1::{RevisionStatus, TargetStatus};
+use snapback_api::v1alpha1::{PhaseName, RevisionStatus, TargetStatus};
 
 use crate::error::report;
 use crate::status::revision_ref;
@@ -19,7 +19,8 @@ pub(super) struct Tidy {
 }
 
 impl Tidy {
-    /// Something, if other copies are needed than before.
+    /// Something, if other copies are needed than before; or perhaps, where a target has come to rest: a look whose status was
+    /// refused may have kept some for a revision that never became known good.
     pub(super) fn due(
         known: Option<&TargetStatus>,
         next: Option<&TargetStatus>,
@@ -30,7 +31,8 @@ impl Tidy {
         let good = next.known_good.as_ref()?;
         let before = known.and_then(|known| known.known_good.as_ref());
         let is_same = before.is_some_and(|before| before.snapshot == good.snapshot && before.config == good.config);
-        (!is_same).then(|| Self { name: next.name.clone(), live, rules, good: good.clone() })
+        let rests = next.phase == PhaseName::Idle && known.is_none_or(|known| known.phase != PhaseName::Idle);
+        (!is_same || rests).then(|| Self { name: next.name.clone(), live, rules, good: good.clone() })
     }
 
     /// Removes it. What is left over does no harm: the next time removes it.

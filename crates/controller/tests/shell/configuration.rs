@@ -234,6 +234,11 @@ async fn copies_stay_until_it_is_written_that_another_revision_is_known_good() {
     assert!(named(&world).starts_with(COPY), "{}", named(&world));
     let copy = world.api.object("configmaps", NAMESPACE, &named(&world)).unwrap();
     assert_eq!(copy["data"]["mode"], "one");
+    world
+        .until("those of v2 gone", |world| {
+            kept(world) == ["one"] && world.api.objects("controllerrevisions", NAMESPACE).len() == 1
+        })
+        .await;
 }
 
 /// Whoever deletes it: the undo goes on with the configuration of the day.
