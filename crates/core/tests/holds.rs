@@ -73,6 +73,30 @@ fn a_kustomization_is_held_by_a_label_in_the_undos_own_patch() {
 }
 
 #[test]
+fn a_kustomization_at_work_is_let_finish_and_not_for_long() {
+    let look = Look::Kustomization(Kustomization { busy: true, applies: true, ..kustomization("v2") });
+    let plan = planned(ToolKind::Kustomization, &look);
+    let at_work = |after: i64| {
+        let now = order().decided + SignedDuration::from_secs(after);
+        let next = step(&order(), &Progress::default(), Some(&complete_v2()), None, now);
+        begin(&order(), &Progress::default(), next, &plan, now)
+    };
+    let waits = at_work(10);
+    assert_eq!(
+        (waits.act, waits.reason, waits.progress.hold),
+        (Act::Nothing, "Holding", None),
+        "it would write v2 again"
+    );
+    let late = at_work(11);
+    assert_eq!((late.act, late.progress.hold.unwrap().is_open()), (Act::Undo, true));
+    let checks_health = Look::Kustomization(Kustomization { busy: true, ..kustomization("v2") });
+    assert!(
+        matches!(planned(ToolKind::Kustomization, &checks_health), Plan::Label(..)),
+        "what it waits for may never come"
+    );
+}
+
+#[test]
 fn an_application_is_held_before_the_undo() {
     let plan = planned(ToolKind::Application, &Look::Application(application("b4d")));
     let next = first(&plan, &Progress::default(), 1);
@@ -214,6 +238,7 @@ impl Stage {
             unwanted: None,
             is_back: true,
             is_over: true,
+            is_deleted: false,
             leads: true,
         }
     }
@@ -441,6 +466,30 @@ fn a_helm_release_is_held_until_its_next_release() {
     };
     assert_eq!(release("v2").act, HoldAct::Nothing);
     assert_eq!(release("v3").act, HoldAct::Unlabel);
+}
+
+#[test]
+fn a_helm_release_that_brings_a_bad_revision_again_is_left_to_the_record_that_undoes_it() {
+    let stage = Stage::live("v2");
+    let look = HelmReleaseLook { corrects: true, release: Some("v3".into()), remote: false };
+    assert_eq!(tended(ToolKind::HelmRelease, Look::HelmRelease(look), &stage.scene()).act, HoldAct::Nothing);
+}
+
+#[test]
+fn a_record_is_not_kept_for_a_hold_that_nobody_here_may_end() {
+    let stage = Stage::live("v1");
+    let look = || Look::Forbidden("gitops.argocd.enabled is off".into());
+    let scene = Scene { unwanted: Some("its Rollback is being deleted".into()), ..stage.scene() };
+    let kept = tended(ToolKind::Application, look(), &scene);
+    assert!(kept.hold.is_open(), "it may be let again");
+    let deleted = Scene { is_deleted: true, ..scene };
+    let gone = tended(ToolKind::Application, look(), &deleted);
+    assert_eq!((gone.hold.ended, reasons(&gone.notices)), (Some(at(100)), vec![Reason::HoldRefused]));
+    assert!(gone.notices[0].message.contains("gitops.argocd.enabled"), "{}", gone.notices[0].message);
+    let unclear = tended(ToolKind::Application, Look::Unknown("no answer".into()), &deleted);
+    assert!(unclear.hold.is_open(), "it answers another time");
+    let label = tended(ToolKind::Kustomization, look(), &deleted);
+    assert_eq!(label.act, HoldAct::Unlabel, "what is on the workload can be taken off");
 }
 
 #[test]

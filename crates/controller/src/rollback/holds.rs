@@ -131,6 +131,7 @@ pub(super) async fn see_to(
         unwanted,
         is_back: progress.rolled_out.is_some() || is_over,
         is_over,
+        is_deleted: rollback.meta().deletion_timestamp.is_some(),
         leads: others.is_led_by(rollback, &hold, trial),
     };
     let Tended { hold: next, act, notices, next_look } = tend(&hold, &found, &scene, now);

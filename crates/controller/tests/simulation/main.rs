@@ -1,6 +1,6 @@
 //! Whole stories by chance: releases, faults, deaths and people at random times, each from a seed, under virtual time.
 //!
-//! `cargo test -p snapback-controller --test simulation` tells 500 of them, `make soak-sim` 100,000. Whatever happens, none of
+//! `cargo test -p snapback-controller --test simulation` tells 2,000 of them, `make soak-sim` 100,000. Whatever happens, none of
 //! the nine invariants is broken, and in the end either what is known good lives, or the status says that a person is needed.
 //! `SEED=7` tells one again, `STORIES=500` another number from `SEED` on.
 #![allow(
@@ -31,7 +31,7 @@ use std::time::Instant;
 use story::Tally;
 
 /// What a run of the tests tells.
-const STORIES: u64 = 500;
+const STORIES: u64 = 2_000;
 
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());

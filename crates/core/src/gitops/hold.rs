@@ -49,6 +49,10 @@ impl Look {
     }
 }
 
+/// How long an undo waits for a Kustomization in the middle of its work: what it read before the label was there it writes
+/// after it, and then the bad revision is back and has to be undone once more.
+const AT_WORK: SignedDuration = SignedDuration::from_secs(10);
+
 /// A hold; persisted in the `Rollback`'s status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
@@ -104,6 +108,8 @@ pub enum Plan {
     Nothing,
     /// One label on the workload, in the undo's own patch.
     Label(Tool, Mark),
+    /// The same, when the tool has done what it is doing now.
+    AtWork(Tool, Mark),
     /// Self-heal of an Application, before the undo.
     Application(Tool, Mark),
     /// What would be held cannot be: why.
@@ -131,6 +137,7 @@ pub fn plan(deliverers: &[Deliverer], look: Option<&Look>) -> Plan {
         Look::HelmRelease(one) if one.remote => Plan::Cannot(tool.clone(), elsewhere()),
         Look::Kustomization(one) if !one.delivers => Plan::Cannot(tool.clone(), unlisted(&tool)),
         Look::HelmRelease(one) if !one.corrects => Plan::Nothing,
+        Look::Kustomization(one) if one.applies => Plan::AtWork(tool, mark),
         Look::Kustomization(_) | Look::HelmRelease(_) => Plan::Label(tool, mark),
         Look::Application(one) if !one.heals && one.held_by.is_empty() => Plan::Nothing,
         // Whoever writes a workload can write any name on it: what it names must name it, too.
@@ -174,6 +181,7 @@ pub fn begin(order: &Order, progress: &Progress, mut next: Step, plan: &Plan, no
         next_look: Some(SignedDuration::from_secs(1)),
         ..next
     };
+    let waited = || now.duration_since(progress.approved.unwrap_or(order.decided));
     match (progress.hold.clone(), plan) {
         // An earlier look began it.
         (Some(hold), _) if hold.is_open() && hold.placed.is_none() && hold.label().is_none() => {
@@ -192,7 +200,10 @@ pub fn begin(order: &Order, progress: &Progress, mut next: Step, plan: &Plan, no
             next
         }
         (None, Plan::Nothing) => next,
-        (None, Plan::Label(tool, mark)) => {
+        (None, Plan::AtWork(tool, _)) if waited() <= AT_WORK => {
+            wait(next, None, Act::Nothing, format!("{tool} is at work, and would bring {} back", order.from.name()))
+        }
+        (None, Plan::Label(tool, mark) | Plan::AtWork(tool, mark)) => {
             next.progress.hold = Some(Hold::new(tool.clone(), mark.clone(), now));
             next
         }
@@ -202,8 +213,7 @@ pub fn begin(order: &Order, progress: &Progress, mut next: Step, plan: &Plan, no
         }
         (None, Plan::Cannot(tool, why)) => without(next, tool.clone(), why.clone(), now),
         (None, Plan::Unknown(tool, why)) => {
-            let since = progress.approved.unwrap_or(order.decided);
-            if now.duration_since(since) > PATIENCE {
+            if waited() > PATIENCE {
                 return without(next, tool.clone(), format!("{tool} cannot be read: {why}"), now);
             }
             let message =

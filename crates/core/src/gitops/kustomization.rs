@@ -30,6 +30,8 @@ pub struct Kustomization {
     pub digest: Option<String>,
     /// Whether a reconcile is under way, so that the rest may be about the one before.
     pub busy: bool,
+    /// Whether it may be about to write: it has begun, and does not yet wait for what it has applied to become healthy.
+    pub applies: bool,
     /// Whether the last reconcile applied everything, and something of it did not become healthy (`wait: true`).
     pub unhealthy: bool,
     /// Whether the last reconcile did all that it should.
@@ -52,6 +54,7 @@ impl Kustomization {
         let is = |type_: &str, said: &str| is_so(type_, "status", said);
         // What failed stays `Reconciling` until the next try.
         let unhealthy = is("Ready", "False") && is_so("Ready", "reason", "HealthCheckFailed");
+        let begun = is("Reconciling", "True") && is_so("Reconciling", "reason", "Progressing");
         Self {
             remote: raw["spec"]["kubeConfig"].is_object(),
             delivers: inventory.any(|entry| entry["id"] == id.as_str()),
@@ -60,6 +63,7 @@ impl Kustomization {
             applied: text(&status["lastAppliedRevision"]),
             digest: text(&status["history"][0]["digest"]),
             busy: !unhealthy && is("Reconciling", "True") || is("Ready", "Unknown"),
+            applies: begun && !is("Healthy", "Unknown"),
             unhealthy,
             ready: is("Ready", "True"),
             handled: text(&status["lastHandledReconcileAt"]),
@@ -151,6 +155,17 @@ mod tests {
         for reason in ["BuildFailed", "ReconciliationFailed", "PruneFailed"] {
             assert!(!failed(reason).has_moved(&mark), "{reason}: not all was applied");
         }
+    }
+
+    #[test]
+    fn it_may_write_from_its_beginning_until_it_waits_for_health() {
+        let read_with = |conditions: Value| read(&json!({"status": {"conditions": conditions}})).applies;
+        let reconciling = |reason: &str| json!({"type": "Reconciling", "status": "True", "reason": reason});
+        assert!(read_with(json!([reconciling("Progressing"), {"type": "Ready", "status": "Unknown"}])));
+        assert!(read_with(json!([reconciling("Progressing"), {"type": "Healthy", "status": "False"}])));
+        assert!(!read_with(json!([reconciling("Progressing"), {"type": "Healthy", "status": "Unknown"}])), "it waits");
+        assert!(!read_with(json!([reconciling("ProgressingWithRetry"), {"type": "Ready", "status": "False"}])));
+        assert!(!read_with(json!([{"type": "Ready", "status": "True"}])));
     }
 
     #[test]

@@ -73,8 +73,17 @@ pub struct Scene<'a> {
     pub is_back: bool,
     /// Whether the record is over.
     pub is_over: bool,
+    /// Whether it is being deleted: it cannot go before its hold.
+    pub is_deleted: bool,
     /// Whether it is on this hold to let the tool at the workload: of several that share one label only one does ([`leads`]).
     pub leads: bool,
+}
+
+impl Scene<'_> {
+    /// Whether what is live was undone before.
+    fn is_bad(&self) -> bool {
+        self.live.is_some_and(|live| self.bad.contains(live))
+    }
 }
 
 /// What decides which of several holds of one workload leads.
@@ -133,7 +142,12 @@ pub fn tend(hold: &Hold, look: &Look, scene: &Scene, now: Timestamp) -> Tended {
     if !hold.is_open() {
         return Tended { next_look: None, ..stay(hold) };
     }
-    let Some(is_in_place) = is_in_place(hold, look, scene) else { return stay(hold) };
+    let Some(is_in_place) = is_in_place(hold, look, scene) else {
+        return match look {
+            Look::Forbidden(why) if scene.is_deleted => given_up(hold, why, now),
+            _ => stay(hold),
+        };
+    };
     match (hold.placed, is_in_place) {
         (Some(_), true) => decide(hold, look, scene, now),
         (Some(_), false) => ended(hold, "somebody took it off", now),
@@ -180,7 +194,7 @@ fn decide(hold: &Hold, look: &Look, scene: &Scene, now: Timestamp) -> Tended {
             if scene.unwanted.is_none() && one.has_moved(&hold.mark) =>
         {
             // While a bad one is live it is another record's to undo.
-            if scene.bad.contains(live) || !scene.is_back {
+            if scene.is_bad() || !scene.is_back {
                 return keep;
             }
             if live != scene.good {
@@ -207,7 +221,8 @@ fn decide(hold: &Hold, look: &Look, scene: &Scene, now: Timestamp) -> Tended {
 fn why_label_ends(hold: &Hold, look: &Look, scene: &Scene) -> Option<String> {
     scene.unwanted.clone().or_else(|| match look {
         Look::Absent => Some(format!("the {} is gone", hold.tool.kind.as_str())),
-        Look::HelmRelease(one) if one.has_moved(&hold.mark) => {
+        // While a bad one is live, a newer record is about to undo it, under the same label.
+        Look::HelmRelease(one) if one.has_moved(&hold.mark) && !scene.is_bad() => {
             Some(format!("it has made release {}", newest(one.release.as_deref())))
         }
         _ => None,
@@ -222,8 +237,7 @@ fn why_it_heals(hold: &Hold, one: &Application, scene: &Scene) -> Option<String>
         return Some("the workload is gone".to_owned());
     }
     // While a bad one is live, a newer record is about to undo it.
-    let is_bad = scene.live.is_some_and(|live| scene.bad.contains(live));
-    let has_moved = one.has_moved(&hold.mark) && !is_bad;
+    let has_moved = one.has_moved(&hold.mark) && !scene.is_bad();
     let moved = || format!("it has synced {}", newest(one.compared.as_deref()));
     scene.unwanted.clone().or_else(|| has_moved.then(moved))
 }
@@ -231,7 +245,7 @@ fn why_it_heals(hold: &Hold, one: &Application, scene: &Scene) -> Option<String>
 fn on_trial(hold: &Hold, look: &Look, scene: &Scene, live: &Fingerprint, now: Timestamp) -> Tended {
     let began = hold.tried.unwrap_or(now);
     let keep = Tended { hold: hold.clone(), act: HoldAct::Nothing, notices: Vec::new(), next_look: Some(WATCH) };
-    if scene.bad.contains(live) {
+    if scene.is_bad() {
         let is_over = now.duration_since(began) > TRIAL_ENDS;
         let one = if let Look::Kustomization(one) = look { Some(one) } else { None };
         // It does not say yet what it has brought: its next word would count as something newer, and be tried again.
@@ -289,6 +303,12 @@ fn ended(hold: &Hold, why: &str, now: Timestamp) -> Tended {
         notices: vec![Notice::new(Reason::HoldEnded, message)],
         next_look: None,
     }
+}
+
+/// What the operator may not touch any more does not keep a record from being deleted.
+fn given_up(hold: &Hold, why: &str, now: Timestamp) -> Tended {
+    let message = format!("{} does not heal by itself, and Snapback may not switch that on again: {why}", hold.tool);
+    Tended { notices: vec![Notice::new(Reason::HoldRefused, message)], ..ended(hold, why, now) }
 }
 
 fn newest(revision: Option<&str>) -> String {
