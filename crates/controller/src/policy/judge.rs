@@ -15,7 +15,6 @@ use super::checklist::{self, RETRY, Ready};
 use super::guard::Guarded;
 use super::measure::{looks_bad, measure, rest};
 use super::order::{self, Ordered};
-use super::tidy::Tidy;
 use super::{configuration, freeze, quarantine, ready};
 use crate::context::Context;
 use crate::error::Error;
@@ -29,14 +28,12 @@ pub(super) struct Judged {
     pub(super) uid: Option<String>,
     pub(super) notices: Vec<Notice>,
     pub(super) next_look: Option<SignedDuration>,
-    /// What is to be removed once the status is written.
-    pub(super) tidy: Option<Tidy>,
 }
 
 impl Judged {
     /// There is no such workload.
     pub(super) fn absent() -> Self {
-        Self { status: None, uid: None, notices: Vec::new(), next_look: None, tidy: None }
+        Self { status: None, uid: None, notices: Vec::new(), next_look: None }
     }
 }
 
@@ -114,7 +111,7 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
     let status = target_status((guarded.kind, name), &state, &guarded.policy, live.workload.generation, checks, told);
     let delivered_by = live.workload.delivery.told().map(|told| cut(&told, 600));
     let status = TargetStatus { drifted, delivered_by, ..status };
-    Ok(Judged { status: Some(status), uid: Some(state.uid.as_str().to_owned()), notices, next_look, tidy: None })
+    Ok(Judged { status: Some(status), uid: Some(state.uid.as_str().to_owned()), notices, next_look })
 }
 
 /// What is remembered, after this look; whom a person let go, and whose undo is followed.

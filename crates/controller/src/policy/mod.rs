@@ -50,7 +50,7 @@ use crate::workload::{Observed, observe};
 pub use checklist::Retries;
 use commit::Committed;
 use guard::Guarded;
-use judge::Look;
+use judge::{Judged, Look};
 pub(crate) use measure::{all_pods, sets};
 use tidy::Tidy;
 
@@ -146,9 +146,9 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
             continue;
         }
         match one_target(policy, &guarded, name, known, ctx).await {
-            Ok(judged) => {
+            Ok((judged, left_over)) => {
                 next = [next, judged.next_look].into_iter().flatten().min();
-                tidy.extend(judged.tidy);
+                tidy.extend(left_over);
                 told.extend(judged.uid.map(|uid| (judged.notices, format!("{name}/{uid}"))));
                 targets.extend(judged.status);
             }
@@ -178,13 +178,14 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
     }))
 }
 
+/// What came of one target, and what is to be removed once its status is written.
 async fn one_target(
     policy: &RollbackPolicy,
     guarded: &Guarded,
     name: &str,
     known: Option<&TargetStatus>,
     ctx: &PolicyContext,
-) -> Result<judge::Judged, Error> {
+) -> Result<(Judged, Option<Tidy>), Error> {
     let shared = &ctx.shared;
     let namespace = policy.namespace().unwrap_or_default();
     match observe(&shared.client, &namespace, guarded.kind, name).await? {
@@ -193,20 +194,18 @@ async fn one_target(
             if let (Some(policy), Some(known)) = (policy.uid(), known) {
                 shared.sampler.forget(&policy, &known.uid, &[]);
             }
-            Ok(judge::Judged::absent())
+            Ok((Judged::absent(), None))
         }
         // What a tool brings in a trial is another's to see to, and no pod runs it.
-        Observed::Live(live) if live.workload.delivery.trial.is_some() && known.is_some() => Ok(judge::Judged {
-            status: known.cloned(),
-            uid: None,
-            notices: Vec::new(),
-            next_look: Some(TRIAL),
-            tidy: None,
-        }),
+        Observed::Live(live) if live.workload.delivery.trial.is_some() && known.is_some() => {
+            let next_look = Some(TRIAL);
+            Ok((Judged { status: known.cloned(), uid: None, notices: Vec::new(), next_look }, None))
+        }
         Observed::Live(live) => {
             let look = Look { shared, policy, guarded, name, known, live: &live };
             let (judged, rules) = (judge::judge(look).await?, look.rules());
-            Ok(judge::Judged { tidy: Tidy::due(known, judged.status.as_ref(), live, rules), ..judged })
+            let tidy = Tidy::due(known, judged.status.as_ref(), live, rules);
+            Ok((judged, tidy))
         }
     }
 }

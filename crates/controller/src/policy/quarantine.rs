@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
-use snapback_api::v1alpha1::{HeldKind, HoldStatus, Rollback, RollbackPhase, TargetStatus, Timeline};
+use snapback_api::v1alpha1::{HeldKind, HoldStatus, Rollback, RollbackPhase, RollbackStatus, TargetStatus, Timeline};
 use snapback_core::notice::{Notice, Reason};
 use snapback_core::rollback::WHO;
 use snapback_core::watch::{Order, Phase, Standing, Target};
@@ -42,16 +42,19 @@ impl Records {
 
     /// Where a record stands, and what it says.
     pub(super) fn standing(&self, uid: &str, name: &str) -> Option<(RollbackPhase, &str)> {
-        let mut of_target = self.0.get(uid)?.iter().filter_map(|record| record.0.as_ref().ok());
-        let status = of_target.find(|record| record.metadata.name.as_deref() == Some(name))?.status.as_ref()?;
+        let status = self.status(uid, name)?;
         Some((status.phase?, &status.message))
+    }
+
+    fn status(&self, uid: &str, name: &str) -> Option<&RollbackStatus> {
+        let mut of_target = self.0.get(uid)?.iter().filter_map(|record| record.0.as_ref().ok());
+        of_target.find(|record| record.metadata.name.as_deref() == Some(name))?.status.as_ref()
     }
 
     /// The tool that the hold of a record keeps off the workload altogether, newer things included.
     pub(super) fn keeps_away(&self, uid: &str, name: &str) -> Option<String> {
-        let mut of_target = self.0.get(uid)?.iter().filter_map(|record| record.0.as_ref().ok());
-        let status = of_target.find(|record| record.metadata.name.as_deref() == Some(name))?.status.as_ref()?;
-        let hold = status.hold.as_ref().filter(|hold| hold.placed_at.is_some() && hold.ended_at.is_none())?;
+        let hold =
+            self.status(uid, name)?.hold.as_ref().filter(|hold| hold.placed_at.is_some() && hold.ended_at.is_none())?;
         let tool = |hold: &HoldStatus| match &hold.namespace {
             Some(namespace) => format!("Flux Kustomization {namespace}/{}", hold.name),
             None => format!("Flux Kustomization {}", hold.name),

@@ -23,13 +23,10 @@ pub(super) struct Beside {
 /// Reads the records of the same workload.
 pub(super) fn records(ctx: &Context, rollback: &Rollback, order: &Order) -> Beside {
     let all: Vec<Arc<DeserializeGuard<Rollback>>> = ctx.records.state();
-    let (namespace, name) = (rollback.namespace(), rollback.name_any());
-    let of_workload = all.iter().filter_map(|record| record.0.as_ref().ok()).filter(|record| {
-        record.ordered().is_some_and(|ordered| ordered.uid == order.uid.as_str())
-            && (record.namespace() == namespace && record.name_any() != name)
-    });
+    let (namespace, name) = (rollback.namespace().unwrap_or_default(), rollback.name_any());
+    let others = of_workload(&all, &namespace, order.uid.as_str()).filter(|record| record.name_any() != name);
     let mut beside = Beside { bad: vec![order.from.fingerprint.clone()], holds: Vec::new() };
-    for record in of_workload {
+    for record in others {
         let Ok((other, progress)) = guard::guard(record) else { continue };
         let is_void = matches!(progress.phase, Some(Phase::Superseded | Phase::Rejected));
         let was_undone = progress.undo_accepted.is_some() && !is_void && record.spec.released.is_none();
@@ -44,6 +41,19 @@ pub(super) fn records(ctx: &Context, rollback: &Rollback, order: &Order) -> Besi
         }
     }
     beside
+}
+
+/// Those of all records that act on this workload.
+pub(super) fn of_workload<'a>(
+    all: &'a [Arc<DeserializeGuard<Rollback>>],
+    namespace: &'a str,
+    uid: &'a str,
+) -> impl Iterator<Item = &'a Rollback> {
+    let here = all.iter().filter_map(|record| record.0.as_ref().ok());
+    here.filter(move |record| {
+        record.metadata.namespace.as_deref() == Some(namespace)
+            && record.ordered().is_some_and(|ordered| ordered.uid == uid)
+    })
 }
 
 impl Beside {

@@ -8,8 +8,8 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use snapback_api::conditions::{Said, clear, cut, set};
 use snapback_api::v1alpha1::{
-    ActionStatus, DeletedPod, FieldOwner, HeldKind, HoldStatus, JobStatus, ResolvedStatus, RestorationStatus,
-    RevisionStatus, Rollback, RollbackPhase, RollbackStatus, Timeline,
+    ActionStatus, DeletedPod, FieldOwner, HeldKind, HoldStatus, JobStatus, ResolvedStatus, RevisionStatus, Rollback,
+    RollbackPhase, RollbackStatus, Timeline,
 };
 use snapback_core::checks::CheckResult;
 use snapback_core::configuration::Restoration;
@@ -20,7 +20,7 @@ use snapback_core::rollback::{JobRun, Phase, Progress, Step, amount_to_text, hel
 use super::guard::phase;
 use crate::context::Context;
 use crate::error::Error;
-use crate::status::{check_status, revision_ref, stored};
+use crate::status::{check_status, restoration_status, revision_ref, stored};
 
 /// Most actions that are kept.
 const MOST_ACTIONS: usize = 32;
@@ -168,13 +168,7 @@ pub fn next_status(
         generation_at_request: progress.generation_at_request,
         owners: owners(&progress.owners, progress.handed_back.is_none()),
         original_max_surge: progress.surge.as_ref().map(|amount| cut(&amount_to_text(amount), 16)),
-        config: progress.config.as_ref().filter(|config| **config != Restoration::default()).map(|config| {
-            RestorationStatus {
-                restored: config.restored.clone(),
-                drifted: config.drifted.clone(),
-                unread: config.unread.clone(),
-            }
-        }),
+        config: progress.config.as_ref().and_then(restoration_status),
         migration: progress.migration.as_ref().map(job),
         helm: progress.helm.as_ref().map(job),
         hold: progress.hold.as_ref().map(held),

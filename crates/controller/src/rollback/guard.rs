@@ -6,7 +6,6 @@ use snapback_api::convert::probes;
 use snapback_api::v1alpha1::{
     ApprovalDecision, ConfigModeName, FieldOwner, HeldKind, HoldStatus, JobStatus, Rollback, RollbackPhase, SpeedName,
 };
-use snapback_core::configuration::Restoration;
 use snapback_core::duration;
 use snapback_core::gitops::{Hold, Mark, Tool, ToolKind};
 use snapback_core::ids::{PodUid, WorkloadUid};
@@ -18,7 +17,7 @@ use snapback_core::rollback::{
 };
 
 use super::read;
-use crate::status::revision_ref;
+use crate::status::{restoration, revision_ref};
 
 /// The order, and what has happened so far.
 ///
@@ -70,11 +69,7 @@ pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         generation_at_request: status.generation_at_request,
         owners: status.owners.iter().map(owner).collect(),
         surge: status.original_max_surge.as_deref().map(amount_from_text),
-        config: status.config.map(|config| Restoration {
-            restored: config.restored,
-            drifted: config.drifted,
-            unread: config.unread,
-        }),
+        config: status.config.as_ref().map(restoration),
         surge_restored: read(times.surge_restored_at.as_ref()),
         handed_back: read(times.handed_back_at.as_ref()),
         refused: status.refusal.clone(),

@@ -10,7 +10,7 @@ use snapback_core::notice::{Notice, Reason};
 use snapback_core::rollback::{Choice, Phase, Refusal, Remembered, choose};
 use snapback_core::watch::Quarantined;
 
-use super::{commit, guard};
+use super::{beside, commit, guard};
 use crate::context::Context;
 use crate::error::Error;
 use crate::status::{revision_status, target_from_status};
@@ -65,12 +65,8 @@ async fn remembered(ctx: &Context, namespace: &str, name: &str, uid: &str) -> Re
 /// for a rollback meanwhile wants anything but these.
 fn being_undone(ctx: &Context, namespace: &str, uid: &str) -> Vec<Quarantined> {
     let records = ctx.records.state();
-    let here = records.iter().filter_map(|record| record.0.as_ref().ok()).filter(|record| {
-        record.metadata.namespace.as_deref() == Some(namespace)
-            && record.ordered().is_some_and(|ordered| ordered.uid == uid)
-            && record.spec.released.is_none()
-    });
-    let open = here.filter_map(|record| {
+    let kept = beside::of_workload(&records, namespace, uid).filter(|record| record.spec.released.is_none());
+    let open = kept.filter_map(|record| {
         let (order, progress) = guard::guard(record).ok()?;
         let is_over = progress.phase.is_some_and(Phase::is_terminal);
         let at = progress.undo_accepted.filter(|_| !is_over)?;

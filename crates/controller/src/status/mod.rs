@@ -1,10 +1,12 @@
 //! Between the core's types and what is stored in status.
 
 mod check;
+mod restoration;
 mod revision;
 mod target;
 
 pub(crate) use check::{check_status, evidence};
+pub(crate) use restoration::{restoration, restoration_status};
 pub(crate) use revision::{revision_ref, revision_status};
 pub use target::{target_from_status, target_status};
 
