@@ -9,13 +9,13 @@ use snapback_api::conditions::{Said, clear, cut, set};
 use crate::context::Context;
 use crate::error::Error;
 
-/// Says it in these conditions, each with its status, unless it is said already: a status that is written anew each time
+/// Says it in these conditions, each with its status and reason, unless it is said already: a status that is written anew each time
 /// would wake us each time.
 pub(crate) async fn say<K: Resource<DynamicType = ()>>(
     shared: &Context,
     meta: &ObjectMeta,
     problem: &str,
-    conditions: &[(&'static str, bool)],
+    conditions: &[(&'static str, bool, &'static str)],
 ) -> Result<(), Error> {
     let (Some(namespace), Some(name)) = (&meta.namespace, &meta.name) else { return Ok(()) };
     let objects: Api<DynamicObject> =
@@ -27,10 +27,11 @@ pub(crate) async fn say<K: Resource<DynamicType = ()>>(
     let before = object.data["status"].clone();
     // What others wrote there may be as unreadable.
     let mut said = serde_json::from_value(before["conditions"].clone()).unwrap_or_default();
-    // Whatever was under way, nothing is any more.
+    // Whatever was under way or in force, nothing is any more.
     clear(&mut said, "Reconciling");
-    for (type_, status) in conditions {
-        let one = Said { type_, status: Some(*status), reason: "InvalidSpec", message: &message };
+    clear(&mut said, "Enforced");
+    for (type_, status, reason) in conditions {
+        let one = Said { type_, status: Some(*status), reason, message: &message };
         set(&mut said, &one, object.metadata.generation, shared.now());
     }
     let mut status = if before.is_object() { before.clone() } else { json!({}) };

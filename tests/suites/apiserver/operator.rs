@@ -47,7 +47,7 @@ pub(crate) fn adopted(policy: &RollbackPolicy) -> bool {
 fn refused(bed: &Bed, namespace: &str, spec: &str, words: &[&str]) -> Result<()> {
     bed.policy(namespace, "checkout", spec)?;
     let policy =
-        bed.until(namespace, "checkout", "Accepted=False", |policy| is(policy, "Accepted", "False", "InvalidSpec"))?;
+        bed.until(namespace, "checkout", "Accepted=False", |policy| is(policy, "Accepted", "False", "Invalid"))?;
     ensure!(
         is(&policy, "Ready", "False", "InvalidSpec") && is(&policy, "Stalled", "True", "InvalidSpec"),
         "{policy:?}"
@@ -68,12 +68,13 @@ pub(crate) fn absent_target(bed: &Bed) -> Result<()> {
     bed.policy(&namespace, "checkout", TARGET)?;
     let policy =
         bed.until(&namespace, "checkout", "TargetNotFound", |policy| is(policy, "Ready", "False", "TargetNotFound"))?;
+    ensure!(is(&policy, "Accepted", "False", "TargetNotFound") && condition(&policy, "Enforced").is_none(), "{policy:?}");
     let (_, _, message) = condition(&policy, "Ready").context("just seen")?;
     ensure!(message.contains("spec.targetRef.name") && message.contains("\"checkout\""), "{message}");
     bed.tools.apply(&deployment(&namespace))?;
     bed.until(&namespace, "checkout", "the target watched", |policy| {
         policy.status.as_ref().is_some_and(|status| status.targets.len() == 1)
-            && is(policy, "Enforced", "True", "Watching")
+            && is(policy, "Enforced", "True", "Enforced")
     })?;
     bed.tools.kubectl(&["-n", &namespace, "delete", "deployment", "checkout"])?;
     bed.until(&namespace, "checkout", "TargetNotFound again", |policy| is(policy, "Ready", "False", "TargetNotFound"))
@@ -118,7 +119,7 @@ pub(crate) fn bad_promql(bed: &Bed) -> Result<()> {
 pub(crate) fn bad_beside_good(bed: &Bed) -> Result<()> {
     let namespace = bed.namespace("bad-beside-good")?;
     bed.policy(&namespace, "broken", "targetRef: {kind: Deployment, name: checkout}\nmetrics: {source: nowhere}")?;
-    bed.until(&namespace, "broken", "refused", |policy| is(policy, "Accepted", "False", "InvalidSpec"))?;
+    bed.until(&namespace, "broken", "refused", |policy| is(policy, "Accepted", "False", "Invalid"))?;
     bed.tools.apply(&deployment(&namespace))?;
     bed.rolled_out(&namespace, "deploy/checkout")?;
     // The broken one is older and names the same target; it does not stand in the way.
@@ -139,7 +140,7 @@ pub(crate) fn overlap(bed: &Bed) -> Result<()> {
     ensure!(message.contains("a-older") && message.contains("checkout"), "{message}");
     // It takes over when the older one goes.
     bed.tools.kubectl(&["-n", &namespace, "delete", "rbp", "a-older"])?;
-    bed.until(&namespace, "b-newer", "in force", |policy| is(policy, "Enforced", "True", "Watching") && adopted(policy))
+    bed.until(&namespace, "b-newer", "in force", |policy| is(policy, "Enforced", "True", "Enforced") && adopted(policy))
         .map(drop)
 }
 
@@ -151,11 +152,11 @@ pub(crate) fn corrected(bed: &Bed) -> Result<()> {
     bed.until(&namespace, "checkout", "adopted", adopted)?;
     bed.policy(&namespace, "checkout", &format!("{TARGET}\nmetrics: {{source: thanos}}"))?;
     let policy =
-        bed.until(&namespace, "checkout", "refused", |policy| is(policy, "Accepted", "False", "InvalidSpec"))?;
+        bed.until(&namespace, "checkout", "refused", |policy| is(policy, "Accepted", "False", "Invalid"))?;
     ensure!(adopted(&policy), "a typo made it forget the known good revision");
     bed.policy(&namespace, "checkout", &format!("{TARGET}\nmetrics: {{source: main}}"))?;
     bed.until(&namespace, "checkout", "in force again", |policy| {
-        is(policy, "Accepted", "True", "Valid") && adopted(policy)
+        is(policy, "Accepted", "True", "Accepted") && adopted(policy)
     })
     .map(drop)
 }

@@ -15,10 +15,10 @@ pub struct RollbackPolicyStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling and Stalled as kstatus defines them; Accepted (the spec can be understood), Enforced (no
-    /// older policy has the same target), RollbackReady (there is somewhere to go back to) and, only where it is so,
-    /// ConfigDrifted (a known good revision reads what it was not judged with) and ChecksDoubtful (a check probably does
-    /// not say what is meant; it is judged as it is written).
+    /// Ready, Reconciling and Stalled as kstatus defines them; Accepted (the spec can be understood, and has its target
+    /// for itself) and Enforced (the targets are watched) as GEP-713 does; RollbackReady (there is somewhere to go back
+    /// to) and, only where it is so, ConfigDrifted (a known good revision reads what it was not judged with) and
+    /// ChecksDoubtful (a check probably does not say what is meant; it is judged as it is written).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]

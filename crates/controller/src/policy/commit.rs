@@ -29,7 +29,7 @@ impl Committed<'_> {
     pub(super) fn invalid(policy: &RollbackPolicy, invalid: &InvalidSpec) -> Outline {
         let message = invalid.to_string();
         let targets = policy.status.as_ref().map(|status| status.targets.clone()).unwrap_or_default();
-        let said = |type_, status| (type_, Some(status), "InvalidSpec".to_owned(), message.clone());
+        let said = |type_, status, reason: &str| (type_, Some(status), reason.to_owned(), message.clone());
         Outline {
             summary: Summary {
                 target: policy.spec.target_ref.as_ref().map(|target| target.name.clone()).unwrap_or_default(),
@@ -39,7 +39,11 @@ impl Committed<'_> {
                 message: message.clone(),
             },
             targets,
-            conditions: vec![said("Ready", false), said("Stalled", true), said("Accepted", false)],
+            conditions: vec![
+                said("Ready", false, "InvalidSpec"),
+                said("Stalled", true, "InvalidSpec"),
+                said("Accepted", false, "Invalid"),
+            ],
         }
     }
 }

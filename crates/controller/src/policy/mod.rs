@@ -11,6 +11,7 @@
 //! ```
 //! Acting is the other controller's.
 
+mod accepted;
 mod checklist;
 mod commit;
 mod configuration;
@@ -75,7 +76,7 @@ pub async fn reconcile(
         Ok(policy) => policy,
         Err(invalid) => {
             forget(shared, &ObjectRef::from_obj(&*object));
-            let said = [("Ready", false), ("Stalled", true), ("Accepted", false)];
+            let said = [("Ready", false, "InvalidSpec"), ("Stalled", true, "InvalidSpec"), ("Accepted", false, "Invalid")];
             unreadable::say::<RollbackPolicy>(shared, object.meta(), &invalid.error, &said).await?;
             return Ok(Action::await_change());
         }

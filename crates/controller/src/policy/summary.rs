@@ -6,7 +6,7 @@ use snapback_api::v1alpha1::{PhaseName, RollbackPolicy, Summary, TargetStatus, V
 use snapback_core::workload::Kind;
 
 use super::commit::{Committed, Outline};
-use super::{doubts, gate};
+use super::{accepted, doubts, gate};
 use crate::status::revision_ref;
 
 /// Most targets that are shown.
@@ -91,17 +91,7 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
     let guarded = found.guarded;
     let said =
         |type_, status, reason: &str, message: &str| (type_, Some(status), reason.to_owned(), message.to_owned());
-    let mut all = vec![said("Accepted", true, "Valid", "the policy is understood")];
-
-    match (guarded.overridden.first_key_value(), guarded.targets.is_empty()) {
-        (Some((name, other)), _) => {
-            let message = format!("policy {other} is older and already watches {name}; delete one of the two");
-            all.push(said("Enforced", false, "Overridden", &message));
-        }
-        (None, true) => all.push(said("Enforced", false, &summary.why, &summary.message)),
-        (None, false) if guarded.policy.suspend => all.push(said("Enforced", false, "Suspended", &summary.message)),
-        (None, false) => all.push(said("Enforced", true, "Watching", "the targets are watched")),
-    }
+    let mut all = accepted::conditions(policy, guarded, summary);
 
     let busy =
         |target: &&TargetStatus| !matches!(target.phase, PhaseName::Idle | PhaseName::Held | PhaseName::Escalated);
@@ -182,7 +172,7 @@ fn stuck<'a>(found: &'a Committed<'_>) -> Option<&'a TargetStatus> {
     first(PhaseName::Escalated).or_else(|| first(PhaseName::Held))
 }
 
-fn target_not_found(policy: &RollbackPolicy, name: &str) -> String {
+pub(super) fn target_not_found(policy: &RollbackPolicy, name: &str) -> String {
     let namespace = policy.metadata.namespace.clone().unwrap_or_default();
     let kind = policy.spec.target_ref.as_ref().map_or("workload", |target| Kind::from(target.kind).as_str());
     format!("there is no {kind} {name:?} in namespace {namespace:?}; create it, or correct spec.targetRef.name")

@@ -66,7 +66,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
     let rollback = match &object.0 {
         Ok(rollback) => rollback,
         Err(invalid) => {
-            let said = [("Ready", false), ("Stalled", true)];
+            let said = [("Ready", false, "InvalidSpec"), ("Stalled", true, "InvalidSpec")];
             unreadable::say::<Rollback>(&ctx, object.meta(), &invalid.error, &said).await?;
             return Ok(Action::await_change());
         }

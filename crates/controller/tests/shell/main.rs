@@ -32,6 +32,7 @@ mod returns;
 mod rivals;
 mod saturation;
 mod secrets;
+mod shared;
 mod source;
 mod told;
 mod turns;

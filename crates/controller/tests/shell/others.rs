@@ -211,7 +211,7 @@ async fn a_policy_that_cannot_be_read_is_said_so_and_stops_no_other() {
     let broken = world.api.object("rollbackpolicies", NAMESPACE, "broken").unwrap();
     let conditions = broken["status"]["conditions"].as_array().unwrap();
     let accepted = conditions.iter().find(|condition| condition["type"] == "Accepted").unwrap();
-    assert_eq!((&accepted["status"], &accepted["reason"]), (&json!("False"), &json!("InvalidSpec")));
+    assert_eq!((&accepted["status"], &accepted["reason"]), (&json!("False"), &json!("Invalid")));
     assert!(accepted["message"].as_str().unwrap().contains("Sometimes"), "{accepted}");
 }
 

@@ -174,18 +174,20 @@ fn age(policy: &RollbackPolicy) -> impl Ord + use<> {
 }
 
 fn is_invalid(policy: &RollbackPolicy) -> bool {
-    accepted(policy).is_some_and(|(is_accepted, _)| !is_accepted)
+    not_understood(policy).is_some()
 }
 
-/// Whether the newest spec is understood, and what is said of it.
-fn accepted(policy: &RollbackPolicy) -> Option<(bool, &str)> {
+/// Why the newest spec is not understood. One whose target is missing, or an older policy's, is.
+fn not_understood(policy: &RollbackPolicy) -> Option<&str> {
     let conditions = policy.status.iter().flat_map(|status| &status.conditions);
     let mut newest = conditions.filter(|condition| condition.observed_generation == policy.metadata.generation);
-    newest.find(|one| one.type_ == "Accepted").map(|one| (one.status == "True", one.message.as_str()))
+    let accepted = newest.find(|one| one.type_ == "Accepted" && one.status == "False")?;
+    let is_understood = matches!(accepted.reason.as_str(), "TargetNotFound" | "Conflicted");
+    (!is_understood).then_some(&accepted.message)
 }
 
 fn invalid(policy: &RollbackPolicy) -> Stands {
-    let why = accepted(policy).map_or("", |(_, message)| message);
+    let why = not_understood(policy).unwrap_or_default();
     Stands::Unjudged(Word::new("InvalidSpec", format!("RollbackPolicy {} cannot be meant: {why}", policy.name_any())))
 }
 
@@ -357,15 +359,22 @@ mod tests {
         assert_eq!(with(undone()), "Bad RolledBack");
         assert_eq!(word(asked(None).stands(&[&policy("web", &spec, &Value::Null)])), "Unjudged Suspended");
 
-        let condition = json!({
-            "type": "Accepted", "status": "False", "reason": "InvalidSpec", "message": "must be", "observedGeneration": 1,
-            "lastTransitionTime": "2026-01-02T03:04:05Z"
-        });
-        let told = json!({"conditions": [condition], "targets": [status("Idle", "KnownGood", (2, 2), 2)]});
+        let not_accepted = |reason: &str| {
+            json!([{
+                "type": "Accepted", "status": "False", "reason": reason, "message": "must be", "observedGeneration": 1,
+                "lastTransitionTime": "2026-01-02T03:04:05Z"
+            }])
+        };
+        let told = json!({"conditions": not_accepted("Invalid"), "targets": [status("Idle", "KnownGood", (2, 2), 2)]});
         assert_eq!(word(asked(None).stands(&[&policy("web", &by_name(), &told)])), "Unjudged InvalidSpec");
         // Another one that can be meant judges instead.
         let other = policy("other", &by_name(), &json!({"targets": [status("Soaking", "Judging", (2, 1), 2)]}));
         assert_eq!(word(asked(None).stands(&[&policy("web", &by_name(), &told), &other])), "Waiting Judging");
+        // One that is understood may have its target yet.
+        for reason in ["TargetNotFound", "Conflicted"] {
+            let told = json!({"conditions": not_accepted(reason)});
+            assert_eq!(word(asked(None).stands(&[&policy("web", &by_name(), &told)])), "Waiting NotSeen", "{reason}");
+        }
     }
 
     #[test]
