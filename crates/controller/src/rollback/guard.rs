@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use snapback_api::conditions::cut;
 use snapback_api::convert::probes;
 use snapback_api::v1alpha1::{
     ApprovalDecision, ConfigModeName, FieldOwner, HeldKind, HoldStatus, JobStatus, Rollback, RollbackPhase, SpeedName,
+    TriggerType, VerdictName,
 };
 use snapback_core::duration;
 use snapback_core::gitops::{Hold, Mark, Tool, ToolKind};
@@ -30,7 +32,9 @@ pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
     let field = |name: &str, text: &str| duration::parse(text).map_err(|error| format!("spec.{name} {error}"));
     let approval = spec.approval.as_ref().map(|approval| match approval.decision {
         ApprovalDecision::Approved => Approval::Approved,
-        ApprovalDecision::Rejected => Approval::Rejected,
+        ApprovalDecision::Rejected => {
+            Approval::Rejected { by: approval.by.clone(), reason: approval.reason.clone() }
+        }
     });
     let order = Order {
         uid: WorkloadUid::new(ordered.uid),
@@ -38,6 +42,7 @@ pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         to: revision_ref(ordered.to),
         needs_approval: spec.require_approval.unwrap_or(false),
         ask: spec.approval_reason.clone(),
+        cause: cause(rollback),
         handle: format!("-n {} rollback {}", rollback.namespace().unwrap_or_default(), rollback.name_any()),
         approval,
         config: match spec.config {
@@ -84,6 +89,24 @@ pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         ended: read(times.ended_at.as_ref()),
     };
     Ok((order, progress))
+}
+
+/// Longest text of what is wrong: a message must have room for the command that answers it.
+const LONGEST_CAUSE: usize = 320;
+
+/// What is wrong, in the words of the checks that decided. Of what came back: what was wrong with it before.
+fn cause(rollback: &Rollback) -> Option<String> {
+    let spec = &rollback.spec;
+    let breached = spec.evidence.iter().filter(|check| check.verdict == VerdictName::Breached);
+    let said: Vec<String> = breached.map(|check| format!("{}: {}", check.name, check.message)).collect();
+    let said = if said.is_empty() { spec.trigger.checks.join(", ") } else { said.join("; ") };
+    let text = match &spec.trigger.previous {
+        Some(previous) if spec.trigger.type_ == TriggerType::Quarantine => {
+            format!("it was undone before, by Rollback {previous} ({said}), and is back")
+        }
+        _ => said,
+    };
+    (!text.is_empty()).then(|| cut(&text, LONGEST_CAUSE))
 }
 
 fn jobs(rollback: &Rollback) -> PlannedJobs {

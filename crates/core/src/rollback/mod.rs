@@ -101,6 +101,8 @@ pub struct Order {
     pub needs_approval: bool,
     /// Why one must.
     pub ask: Option<String>,
+    /// What is wrong, as the checks said it; `None` where a person ordered it.
+    pub cause: Option<String>,
     /// How one names this record to kubectl: `-n shop rollback checkout-7f5aa-6870515aab`.
     pub handle: String,
     /// What the person said.
@@ -124,12 +126,17 @@ pub struct Order {
 }
 
 /// A person's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approval {
     /// Do it.
     Approved,
     /// Leave it.
-    Rejected,
+    Rejected {
+        /// Who said so.
+        by: Option<String>,
+        /// Why.
+        reason: Option<String>,
+    },
 }
 
 /// What has happened so far; persisted in the `Rollback`'s status.

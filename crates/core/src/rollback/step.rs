@@ -125,31 +125,21 @@ fn advance(
     };
     next.residue = crate::ownership::residue(&progress.owners, workload.helm_release.as_ref());
     if order.needs_approval && progress.approved.is_none() {
-        match order.approval {
+        match &order.approval {
             _ if workload.live != order.from.fingerprint => return superseded(next, workload, now),
             Some(Approval::Approved) => next.progress.approved = Some(now),
-            Some(Approval::Rejected) => {
-                return end(
-                    next,
-                    Phase::Rejected,
-                    "Rejected",
-                    format!("{} stays: a person refused the rollback", order.from.name()),
-                    now,
-                );
+            Some(Approval::Rejected { by, reason }) => {
+                let who = by.as_deref().unwrap_or("a person");
+                let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+                let message = format!("{} stays: {who} refused the rollback{why}", order.from.name());
+                return end(next, Phase::Rejected, "Rejected", message, now);
             }
             None if order.approval_timeout.is_some_and(|timeout| now.duration_since(order.decided) > timeout) => {
                 let message = format!("{} stays: nobody approved the rollback in time", order.from.name());
                 return end(next, Phase::Rejected, "ApprovalExpired", message, now);
             }
             None => {
-                let because = order.ask.as_deref().map_or_else(String::new, |ask| format!(" ({ask})"));
-                let message = format!(
-                    "going back from {} to {} waits for a person{because}. To approve (or Rejected): \
-                     kubectl patch {} --type=merge -p \"spec: {{approval: {{decision: Approved, by: '{WHO}'}}}}\"",
-                    order.from.name(),
-                    order.to.name(),
-                    order.handle
-                );
+                let message = question(order);
                 if progress.phase.is_none() {
                     next.notices.push(Notice::new(Reason::ApprovalRequested, message.clone()));
                 }
@@ -186,6 +176,21 @@ fn advance(
         next.act = Act::HandBack;
     }
     next
+}
+
+/// What a person is asked: why it is theirs to say, until when, what is wrong, and how to answer.
+fn question(order: &Order) -> String {
+    let because = order.ask.as_deref().map_or_else(String::new, |ask| format!(" ({ask})"));
+    let end = order.approval_timeout.and_then(|timeout| order.decided.checked_add(timeout).ok());
+    let until = end.map_or_else(String::new, |end| format!(" until {}", end.strftime("%Y-%m-%d %H:%M UTC")));
+    let wrong = order.cause.as_deref().map_or_else(String::new, |cause| format!(" What is wrong: {cause}."));
+    format!(
+        "going back from {} to {} waits for a person{until}{because}.{wrong} To approve (or Rejected): \
+         kubectl patch {} --type=merge -p \"spec: {{approval: {{decision: Approved, by: '{WHO}'}}}}\"",
+        order.from.name(),
+        order.to.name(),
+        order.handle
+    )
 }
 
 /// Whether somebody waits for the fields that the undo took.

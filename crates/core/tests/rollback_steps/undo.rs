@@ -155,9 +155,16 @@ fn nothing_is_sent_before_a_person_approved() {
     let yes = Order { approval: Some(Approval::Approved), ..asking.clone() };
     let approved = step(&yes, &waiting.progress, Some(&complete_v2()), None, at(3));
     assert_eq!((approved.act, approved.progress.approved), (Act::Undo, Some(at(3))));
-    let no = Order { approval: Some(Approval::Rejected), ..asking.clone() };
-    let rejected = step(&no, &waiting.progress, Some(&complete_v2()), None, at(3));
+    let no = |by: Option<&str>, reason: Option<&str>| {
+        let approval = Approval::Rejected { by: by.map(str::to_owned), reason: reason.map(str::to_owned) };
+        let no = Order { approval: Some(approval), ..asking.clone() };
+        step(&no, &waiting.progress, Some(&complete_v2()), None, at(3))
+    };
+    let rejected = no(None, None);
     assert_eq!((rejected.act, rejected.progress.phase), (Act::Nothing, Some(Phase::Rejected)));
+    let who_and_why = no(Some("ada"), Some("the database is at fault")).message;
+    assert!(who_and_why.ends_with(" stays: ada refused the rollback: the database is at fault"), "{who_and_why}");
+    assert!(rejected.message.ends_with(" stays: a person refused the rollback"), "{}", rejected.message);
     let newer = workload("v3", vec![revision("v1", 1, 0, 0), revision("v3", 3, 3, 3)]);
     let late = step(&yes, &waiting.progress, Some(&newer), None, at(3));
     assert_eq!(
@@ -182,13 +189,16 @@ fn it_waits_for_the_pods_by_the_facts_of_the_replica_sets_and_calls_a_person_at_
 fn an_approval_that_nobody_gives_expires() {
     let asking = Order { needs_approval: true, ask: Some("the policy's mode is Approve".into()), ..order() };
     let waiting = step(&asking, &Progress::default(), Some(&complete_v2()), None, at(10));
-    assert!(waiting.message.contains("the policy's mode is Approve"), "{}", waiting.message);
+    let until = " waits for a person until 1970-01-12 14:46 UTC (the policy's mode is Approve). To approve";
+    assert!(waiting.message.contains(until), "{}", waiting.message);
     assert_eq!(waiting.next_look, Some(SignedDuration::from_secs(3591)), "it looks again when the time is over");
     let late = step(&asking, &waiting.progress, Some(&complete_v2()), None, at(3601));
     assert_eq!((late.progress.phase, late.reason, late.act), (Some(Phase::Rejected), "ApprovalExpired", Act::Nothing));
-    let patient = Order { approval_timeout: None, ..asking };
+    let patient = Order { approval_timeout: None, cause: Some("errors: 12 % are over 5 %".to_owned()), ..asking };
     let waiting = step(&patient, &Progress::default(), Some(&complete_v2()), None, at(36000));
     assert_eq!((waiting.progress.phase, waiting.next_look), (Some(Phase::AwaitingApproval), None));
+    let wrong = " waits for a person (the policy's mode is Approve). What is wrong: errors: 12 % are over 5 %. To approve";
+    assert!(waiting.message.contains(wrong), "{}", waiting.message);
 }
 
 #[test]

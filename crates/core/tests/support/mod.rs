@@ -210,6 +210,7 @@ pub fn order() -> Order {
         to: reference("v1"),
         needs_approval: false,
         ask: None,
+        cause: None,
         handle: "-n shop rollback web-1".into(),
         approval: None,
         decided: at(0),
