@@ -5,7 +5,7 @@ use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, ObjectRef};
 use snapback_api::convert;
-use snapback_api::v1alpha1::{POLICY_LABEL, Rollback, RollbackPolicy};
+use snapback_api::v1alpha1::{POLICY_LABEL, Rollback, RollbackPhase, RollbackPolicy};
 use snapback_core::workload::Kind;
 
 use crate::rollback;
@@ -64,4 +64,17 @@ pub(crate) fn rollbacks_of(
         })
     });
     acting.iter().map(|rollback| ObjectRef::from_obj(rollback.as_ref())).collect()
+}
+
+/// The records that wait for a person since this policy decided them.
+pub(crate) fn questions_of(
+    store: &reflector::Store<DeserializeGuard<Rollback>>,
+    policy: &ObjectRef<DeserializeGuard<RollbackPolicy>>,
+) -> Vec<ObjectRef<DeserializeGuard<Rollback>>> {
+    let asking = store.state_filter(|rollback| {
+        let phase = rollback.0.as_ref().ok().map(|rollback| rollback.status.as_ref().and_then(|status| status.phase));
+        matches!(phase, Some(None | Some(RollbackPhase::AwaitingApproval)))
+            && policy_of(rollback).is_some_and(|named| named.name == policy.name && named.namespace == policy.namespace)
+    });
+    asking.iter().map(|rollback| ObjectRef::from_obj(rollback.as_ref())).collect()
 }

@@ -26,7 +26,7 @@ use crate::announce::Announcer;
 use crate::backoff::{OfAWatch, OfAll};
 use crate::bounded::bounded;
 use crate::caught::caught;
-use crate::concern::{policies_of, policies_of_record, rollbacks_of};
+use crate::concern::{policies_of, policies_of_record, questions_of, rollbacks_of};
 use crate::config::OperatorConfig;
 use crate::context::{BadNow, Clock, Context, Failures};
 use crate::error::{Error, report};
@@ -212,6 +212,7 @@ fn operate(
     let (policy_store, policy_writer) = reflector::store::<DeserializeGuard<RollbackPolicy>>();
     let policy_api = api::<DeserializeGuard<RollbackPolicy>>(client, namespace.as_deref());
     let (respecified, for_others) = mpsc::unbounded_channel();
+    let (deleted, for_questions) = mpsc::unbounded_channel();
     let mut changes = SpecChanges::default();
     let forgetting = Arc::clone(&shared);
     let policy_events = watcher(policy_api, watch_config())
@@ -221,6 +222,7 @@ fn operate(
             for changed in changes.of(event) {
                 if matches!(event, watcher::Event::Delete(_) | watcher::Event::InitDone) {
                     policy::forget(&forgetting, &changed);
+                    _ = deleted.send(changed.clone());
                 }
                 _ = respecified.send(changed);
             }
@@ -252,7 +254,7 @@ fn operate(
         .graceful_shutdown_on(until_stopped());
     let policy_context = Arc::new(PolicyContext { shared: Arc::clone(&shared), policies: policy_store });
 
-    let of_workload = rollback_store.clone();
+    let (of_workload, of_policy) = (rollback_store.clone(), rollback_store.clone());
     let (acting_turns, called) = Turns::new();
     let rollbacks = Controller::for_stream(rollback_events, rollback_store).trigger_backoff(OfAll);
     let rollbacks = rollbacks
@@ -260,6 +262,9 @@ fn operate(
         .reconcile_on(
             tokio_stream(for_rollbacks)
                 .flat_map(move |uid: String| futures::stream::iter(rollbacks_of(&of_workload, &uid))),
+        )
+        .reconcile_on(
+            tokio_stream(for_questions).flat_map(move |gone| futures::stream::iter(questions_of(&of_policy, &gone))),
         )
         .graceful_shutdown_on(until_stopped());
 

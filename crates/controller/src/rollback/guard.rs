@@ -45,6 +45,7 @@ pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         cause: cause(rollback),
         handle: format!("-n {} rollback {}", rollback.namespace().unwrap_or_default(), rollback.name_any()),
         approval,
+        withdrawn: None,
         config: match spec.config {
             Some(ConfigModeName::Restore) => ConfigMode::Restore,
             Some(ConfigModeName::Warn) => ConfigMode::Warn,

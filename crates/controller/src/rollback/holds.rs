@@ -5,11 +5,11 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
-use snapback_api::v1alpha1::{HOLD_FINALIZER, Rollback, RollbackPolicy};
+use snapback_api::v1alpha1::{HOLD_FINALIZER, Rollback};
 use snapback_core::gitops::{Deliverer, Hold, HoldAct, Look, Plan, Scene, Tended, Tool, begin, plan, tend};
 use snapback_core::rollback::{Act, Order, Phase, Progress, Step};
 
-use super::{beside, commit, guard};
+use super::{asker, beside, commit, guard};
 use crate::context::Context;
 use crate::error::Error;
 use crate::gitops::{self, Placed};
@@ -210,10 +210,7 @@ async fn unwanted(ctx: &Context, rollback: &Rollback, found: &Look) -> Option<St
     if let Look::Forbidden(why) = found {
         return Some(why.clone());
     }
-    let policy = rollback.spec.trigger.policy.as_deref()?;
-    let policies: Api<RollbackPolicy> = Api::namespaced(ctx.client.clone(), &rollback.namespace().unwrap_or_default());
-    let found = crate::timed("the policy", policies.get_metadata_opt(policy)).await;
-    matches!(found, Ok(None)).then(|| format!("RollbackPolicy {policy} was deleted"))
+    asker::gone(ctx, rollback).await.ok().flatten()
 }
 
 /// Sees to the hold of a record that has ended, or that is being deleted.

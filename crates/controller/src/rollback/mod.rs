@@ -13,8 +13,10 @@
 //! commit   write what became of it                        I/O
 //! announce Events and metrics                             I/O, best effort
 //! ```
-//! It knows nothing of policies: the record holds all that it needs. Only what a person left out is asked of them.
+//! It knows nothing of policies: the record holds all that it needs. Only what a person left out is asked of them, and whether
+//! the one that asks is still there.
 
+mod asker;
 mod beside;
 mod commit;
 mod ending;
@@ -115,7 +117,7 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
     } else {
         rollback
     };
-    let (order, progress) = match guard::guard(rollback) {
+    let (mut order, progress) = match guard::guard(rollback) {
         Ok(guarded) => guarded,
         Err(problem) => {
             let invalid = guard::refused(rollback, &problem, now);
@@ -123,6 +125,7 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
             return Ok(Action::await_change());
         }
     };
+    order.withdrawn = asker::withdrawn(ctx, rollback, &order, &progress).await?;
     let namespace = rollback.namespace().unwrap_or_default();
     let live = look(ctx, rollback).await?;
     let (held, progress, hold_look) = Box::pin(holds::see_to(ctx, rollback, &order, progress, live.as_deref())).await?;

@@ -107,6 +107,8 @@ pub struct Order {
     pub handle: String,
     /// What the person said.
     pub approval: Option<Approval>,
+    /// Why nobody asks any more: the policy that did was deleted.
+    pub withdrawn: Option<String>,
     /// When it was decided.
     pub decided: Timestamp,
     /// Time after which an approval is no longer waited for.

@@ -134,6 +134,11 @@ fn advance(
                 let message = format!("{} stays: {who} refused the rollback{why}", order.from.name());
                 return end(next, Phase::Rejected, "Rejected", message, now);
             }
+            None if order.withdrawn.is_some() => {
+                let why = order.withdrawn.as_deref().unwrap_or_default();
+                let message = format!("{} stays: nobody had approved the rollback when {why}", order.from.name());
+                return end(next, Phase::Rejected, "PolicyGone", message, now);
+            }
             None if order.approval_timeout.is_some_and(|timeout| now.duration_since(order.decided) > timeout) => {
                 let message = format!("{} stays: nobody approved the rollback in time", order.from.name());
                 return end(next, Phase::Rejected, "ApprovalExpired", message, now);

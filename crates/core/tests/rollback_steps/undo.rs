@@ -202,6 +202,18 @@ fn an_approval_that_nobody_gives_expires() {
 }
 
 #[test]
+fn a_question_that_nobody_asks_any_more_is_closed_unless_it_was_answered() {
+    let gone = Some("RollbackPolicy web was deleted".to_owned());
+    let asking = Order { needs_approval: true, withdrawn: gone, ..order() };
+    let closed = step(&asking, &Progress::default(), Some(&complete_v2()), None, at(10));
+    assert_eq!((closed.progress.phase, closed.reason, closed.act), (Some(Phase::Rejected), "PolicyGone", Act::Nothing));
+    let why = " stays: nobody had approved the rollback when RollbackPolicy web was deleted";
+    assert!(closed.message.ends_with(why), "{}", closed.message);
+    let answered = Order { approval: Some(Approval::Approved), ..asking };
+    assert_eq!(step(&answered, &Progress::default(), Some(&complete_v2()), None, at(10)).act, Act::Undo);
+}
+
+#[test]
 fn without_its_replica_set_the_good_revision_comes_from_the_copy() {
     let bare = workload("v2", vec![revision("v2", 2, 3, 3)]);
     let mut kept = order();

@@ -213,6 +213,7 @@ pub fn order() -> Order {
         cause: None,
         handle: "-n shop rollback web-1".into(),
         approval: None,
+        withdrawn: None,
         decided: at(0),
         approval_timeout: Some(SignedDuration::from_hours(1)),
         config: ConfigMode::Ignore,
