@@ -4,6 +4,7 @@
 //! documents  which policies are in the files, and on which lines their fields are
 //! schema     what the API server would refuse: types, unknown fields, CEL
 //! offline    what the operator would refuse, and what is suspicious
+//! overlap    which of them would be kept out by another one
 //! online     what the source answers now
 //! print      for people, for programs, for GitHub
 //! ```
@@ -11,6 +12,7 @@
 mod documents;
 mod offline;
 mod online;
+mod overlap;
 mod print;
 mod schema;
 
@@ -140,11 +142,13 @@ fn report(arguments: &Lint) -> anyhow::Result<Report> {
     let source = arguments.prometheus.as_deref().map(|url| online::source(url, arguments)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = Report::default();
+    let mut seen = overlap::Seen::default();
     for file in &arguments.files {
         let name = file.display().to_string();
         let text = read(file).with_context(|| format!("{name} cannot be read"))?;
         for policy in documents::policies(&text).with_context(|| name.clone())? {
             let (mut found, understood) = offline::look(&policy.object, arguments.scrape_interval, source.is_some());
+            found.extend(seen.note(&name, &policy, arguments.namespace.as_deref()));
             let mut data = Vec::new();
             if let (Some(source), Some(understood)) = (&source, &understood) {
                 let asked = online::ask(source, understood, arguments);
