@@ -19,7 +19,7 @@ use crate::announce::Announcer;
 use crate::config::{FeaturesConfig, GitOpsConfig};
 use crate::lists::Lists;
 use crate::pod_watch::PodWatches;
-use crate::policy::Retries;
+use crate::policy::{Away, Retries};
 use crate::rollback::probe::Prober;
 use crate::sampler::Sampler;
 use crate::telemetry::Metrics;
@@ -63,6 +63,8 @@ pub struct Context {
     pub bad_now: BadNow,
     /// When what stands in the way of a rollback was last looked at.
     pub retries: Retries,
+    /// Sources that were away when targets at rest were looked at.
+    pub away: Away,
     /// All records, for the question what was decided lately.
     pub records: Store<DeserializeGuard<Rollback>>,
     /// When this process began to work.

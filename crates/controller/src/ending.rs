@@ -132,6 +132,7 @@ async fn end(client: &Client, options: Ending, until: Instant) -> Result<Vec<Str
         limits: options.config.limits.limits().map_err(EndError::Config)?,
         history: options.config.history().map_err(EndError::Config)?,
         retries: crate::policy::Retries::default(),
+        away: crate::policy::Away::default(),
         features: options.config.features,
         gitops: options.config.gitops,
         ends_holds: true,

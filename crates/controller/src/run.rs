@@ -200,6 +200,7 @@ fn operate(
         limits: options.config.limits.limits().map_err(RunError::Config)?,
         history: options.config.history().map_err(RunError::Config)?,
         retries: crate::policy::Retries::default(),
+        away: crate::policy::Away::default(),
         features: options.config.features,
         gitops: options.config.gitops.clone(),
         ends_holds: false,

@@ -15,7 +15,7 @@ use super::checklist::{self, RETRY, Ready};
 use super::guard::Guarded;
 use super::measure::{looks_bad, measure, rest};
 use super::order::{self, Ordered};
-use super::{configuration, freeze, quarantine, ready};
+use super::{configuration, freeze, quarantine, ready, unheard};
 use crate::context::Context;
 use crate::error::Error;
 use crate::sampler::Grid;
@@ -85,7 +85,10 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
     let not_kept = ready::keep(&look, &mut decision.state).await;
     let (drifted, notice) = configuration::drift(&look, &decision.state).await;
     notices.extend(notice);
-    let heard = data(&guarded.policy, rollout.as_ref(), &checks, now);
+    let heard = match &rollout {
+        Some(_) => data(&guarded.policy, rollout.as_ref(), &checks, now),
+        None => unheard::ask(&look, &decision.state, now).await,
+    };
     let Ready { obstacle, told } = checklist::readiness(&look, &decision, &not_kept, heard).await;
     shared.retries.note(decision.state.uid.as_str(), &told, now);
     decision = freeze::carry_out(shared, policy, name, live, decision, before).await?;

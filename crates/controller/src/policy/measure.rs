@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use snapback_api::v1alpha1::RollbackPolicy;
 use snapback_core::checks::{CheckResult, Control, Measured, Verdict, Why, evaluate_beside};
 use snapback_core::policy::{Policy, Rule, Severity};
 use snapback_core::watch::{RevisionRef, Rollout, Target};
@@ -12,11 +11,9 @@ use snapback_core::workload::{Kind, Workload};
 use snapback_prometheus::{ordinals_pattern, pods_pattern};
 
 use super::controls;
-use super::guard::Guarded;
 use super::judge::Look;
 use super::saturation;
 use crate::sampler::{Samples, Wanted, WatchKey, own_queries};
-use crate::workload::Live;
 
 /// The checks' results, and the queries that were asked; none while nothing is judged.
 pub(super) async fn measure(
@@ -27,7 +24,7 @@ pub(super) async fn measure(
     let Look { shared, policy, guarded, name, live, .. } = *look;
     let Some(rollout) = judged(look, state) else { return (Vec::new(), BTreeMap::new()) };
     shared.pod_watches.start(&look.namespace(), &policy.name_any(), name, &live.selector);
-    let wanted = wanted(policy, guarded, name, state, live, rollout.started);
+    let wanted = wanted(look, state, rollout.started);
     let beside = controls::wanted(&guarded.policy, &live.workload, &wanted);
     let current: Vec<&WatchKey> = std::iter::once(&wanted).chain(&beside).map(|wanted| &wanted.key).collect();
     shared.sampler.forget(&wanted.key.watcher, state.uid.as_str(), &current);
@@ -74,14 +71,9 @@ pub(super) fn looks_bad(checks: &[CheckResult]) -> bool {
     outside.any(|check| check.verdict == Verdict::Breached || check.in_a_row >= 2 || check.odds.is_some())
 }
 
-fn wanted(
-    policy: &RollbackPolicy,
-    guarded: &Guarded,
-    name: &str,
-    state: &Target,
-    live: &Live,
-    since: Timestamp,
-) -> Wanted {
+/// What is asked for to judge the live revision since then.
+pub(super) fn wanted(look: &Look<'_>, state: &Target, since: Timestamp) -> Wanted {
+    let Look { policy, guarded, name, live, .. } = *look;
     let (checks, workload) = (&guarded.policy.checks, &live.workload);
     let (new_sets, old_sets) = sets(workload, state.known_good.as_ref());
     let (namespace, interval) = (policy.namespace().unwrap_or_default(), guarded.policy.soak.interval);
@@ -145,7 +137,8 @@ pub(crate) fn sets(workload: &Workload, known_good: Option<&RevisionRef>) -> (Ve
     (new.into_iter().collect(), old.into_iter().collect())
 }
 
-fn results(
+/// What the checks say of the live revision.
+pub(super) fn results(
     policy: &Policy,
     state: &Target,
     workload: &Workload,

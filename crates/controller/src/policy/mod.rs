@@ -29,6 +29,7 @@ mod ready;
 mod saturation;
 mod summary;
 mod tidy;
+mod unheard;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,7 @@ use guard::Guarded;
 use judge::{Judged, Look};
 pub(crate) use measure::{all_pods, sets};
 use tidy::Tidy;
+pub use unheard::Away;
 
 /// When a workload on trial is looked at again.
 const TRIAL: SignedDuration = SignedDuration::from_secs(2);

@@ -189,6 +189,47 @@ async fn checks_without_data_are_told_stop_no_rollback_and_cost_no_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn checks_without_data_are_told_before_the_first_release() {
+    let mut world = World::without_operator();
+    world.policy(&blind("Hold"));
+    world.start();
+    let message = until_told(&world, "ChecksHaveNoData").await;
+    assert!(message.contains("errors: ") && message.contains("(UnknownSource)"), "{message}");
+    let target = world.target().unwrap();
+    assert_eq!((target.reason.as_str(), target.rollout), ("Adopted", None));
+    world.policy(&json!({}));
+    until_told(&world, "KnownGood").await;
+    world.policy(&blind("Hold"));
+    until_told(&world, "ChecksHaveNoData").await;
+    world.policy(&blind("Pass"));
+    until_told(&world, "KnownGood").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_metric_that_is_there_at_last_is_found_at_rest() {
+    let is_there = Arc::new(AtomicUsize::new(0));
+    let (seen, asked) = (Arc::clone(&is_there), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    let mut world = World::without_operator();
+    let answer = move |query: &str, _| {
+        count.fetch_add(usize::from(query.contains("orders_total")), Ordering::Relaxed);
+        (seen.load(Ordering::Relaxed) > 0).then_some(0.5)
+    };
+    world.ask_at(Arc::new(answer)).await;
+    let query = json!({"promql": "sum(orders_total{namespace=\"{{ namespace }}\"})", "max": "1"});
+    world.policy(&json!({"checks": [{"name": "own", "query": query}]}));
+    world.start();
+    let message = until_told(&world, "ChecksHaveNoData").await;
+    assert!(message.contains("own: ") && message.contains("(NoSeries)"), "{message}");
+    is_there.store(1, Ordering::Relaxed);
+    until_told(&world, "KnownGood").await;
+    let before = asked.load(Ordering::Relaxed);
+    assert!(before > 0);
+    world.settle().await;
+    assert_eq!(asked.load(Ordering::Relaxed), before, "what has data is not asked about at rest");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_author_who_accepts_missing_data_is_not_told_of_it() {
     let world = World::adopted().await;
     world.policy(&blind("Pass"));

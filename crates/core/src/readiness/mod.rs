@@ -144,7 +144,7 @@ impl Readiness {
     /// now and again.
     pub fn may_cease(reason: &str) -> bool {
         let requests = ["ReferenceMissing", "UndoWouldBeRefused", "MigrationJobNotReady", PROBE_FAILS, HELM_JOB];
-        let facts = ["KnownGoodFails", "HistoryTooShort", "ConfigNotKept"];
+        let facts = ["KnownGoodFails", "HistoryTooShort", "ConfigNotKept", Data::REASON];
         requests.contains(&reason) || facts.contains(&reason)
     }
 
