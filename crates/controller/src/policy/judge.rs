@@ -158,7 +158,10 @@ async fn place(
             Vec::new()
         }
         Ordered::NotAgain(rollback) => quarantine::not_again(state, order, &look.namespace(), &rollback),
-        Ordered::Contended(rollback) => quarantine::contended(state, order, &look.namespace(), &rollback),
+        Ordered::Contended(rollback) => {
+            let rival = guarded.records.rival(state.uid.as_str(), order.from.fingerprint.as_str(), &rollback);
+            quarantine::contended(state, order, &look.namespace(), &rollback, rival)
+        }
     })
 }
 

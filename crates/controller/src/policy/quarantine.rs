@@ -46,6 +46,16 @@ impl Records {
         Some((status.phase?, &status.message))
     }
 
+    /// The record that put this revision back after `undone` had undone it.
+    pub(super) fn rival(&self, uid: &str, revision: &str, undone: &str) -> Option<String> {
+        let since = self.status(uid, undone)?.timeline.undo_accepted_at.as_ref()?;
+        let of_target = self.0.get(uid)?.iter().filter_map(|record| record.0.as_ref().ok());
+        let puts_back = of_target
+            .filter(|record| record.ordered().is_some_and(|ordered| ordered.to.fingerprint == revision))
+            .filter_map(|record| Some((timeline(record)?.undo_accepted_at.as_ref()?.0, record.name_any())));
+        puts_back.filter(|(at, _)| *at >= since.0).max().map(|(_, rival)| rival)
+    }
+
     fn status(&self, uid: &str, name: &str) -> Option<&RollbackStatus> {
         let mut of_target = self.0.get(uid)?.iter().filter_map(|record| record.0.as_ref().ok());
         of_target.find(|record| record.metadata.name.as_deref() == Some(name))?.status.as_ref()
@@ -108,9 +118,17 @@ pub(super) fn not_again(state: &mut Target, order: &Order, namespace: &str, roll
 }
 
 /// Somebody puts it back again and again.
-pub(super) fn contended(state: &mut Target, order: &Order, namespace: &str, rollback: &str) -> Vec<Notice> {
+pub(super) fn contended(
+    state: &mut Target,
+    order: &Order,
+    namespace: &str,
+    rollback: &str,
+    rival: Option<String>,
+) -> Vec<Notice> {
+    let last = rival.map_or_else(String::new, |rival| format!(" (the last time by Rollback {rival})"));
     let message = format!(
-        "{} was undone as often as it may be, and came back each time: stop what applies it (a GitOps tool? revert it in Git). {}",
+        "{} was undone as often as it may be, and came back each time{last}: stop what applies it (a GitOps tool? revert it in \
+         Git). {}",
         order.from.name(),
         how_to_release(namespace, rollback)
     );

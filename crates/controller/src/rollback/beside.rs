@@ -7,9 +7,9 @@ use kube::core::DeserializeGuard;
 use snapback_api::v1alpha1::Rollback;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::gitops::{Claim, Hold, Trial, leads};
-use snapback_core::rollback::{Order, Phase};
+use snapback_core::rollback::{Order, Phase, Progress};
 
-use super::guard;
+use super::{guard, read};
 use crate::context::Context;
 
 /// What counts of them for a hold. From the cache: one that is late ends a hold, or a trial, a look later.
@@ -41,6 +41,22 @@ pub(super) fn records(ctx: &Context, rollback: &Rollback, order: &Order) -> Besi
         }
     }
     beside
+}
+
+/// The other record that put back what this one undid. From the cache: one that is late is not named.
+pub(super) fn rival(ctx: &Context, rollback: &Rollback, order: &Order, progress: &Progress) -> Option<String> {
+    let since = progress.undo_requested?;
+    let all: Vec<Arc<DeserializeGuard<Rollback>>> = ctx.records.state();
+    let (namespace, name) = (rollback.namespace().unwrap_or_default(), rollback.name_any());
+    let others = of_workload(&all, &namespace, order.uid.as_str()).filter(|record| record.name_any() != name);
+    let puts_back = others.filter(|record| {
+        record.ordered().is_some_and(|ordered| ordered.to.fingerprint == order.from.fingerprint.as_str())
+    });
+    let sent = puts_back.filter_map(|record| {
+        let at = read(record.status.as_ref()?.timeline.undo_requested_at.as_ref())?;
+        Some((at, record.name_any()))
+    });
+    sent.filter(|(at, _)| *at >= since).max().map(|(_, rival)| rival)
 }
 
 /// Those of all records that act on this workload.

@@ -46,6 +46,7 @@ pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
         handle: format!("-n {} rollback {}", rollback.namespace().unwrap_or_default(), rollback.name_any()),
         approval,
         withdrawn: None,
+        rival: None,
         config: match spec.config {
             Some(ConfigModeName::Restore) => ConfigMode::Restore,
             Some(ConfigModeName::Warn) => ConfigMode::Warn,

@@ -126,6 +126,7 @@ async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
         }
     };
     order.withdrawn = asker::withdrawn(ctx, rollback, &order, &progress).await?;
+    order.rival = beside::rival(ctx, rollback, &order, &progress);
     let namespace = rollback.namespace().unwrap_or_default();
     let live = look(ctx, rollback).await?;
     let (held, progress, hold_look) = Box::pin(holds::see_to(ctx, rollback, &order, progress, live.as_deref())).await?;

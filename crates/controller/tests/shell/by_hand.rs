@@ -351,3 +351,26 @@ async fn records_that_found_no_workload_are_not_kept_for_ever_either() {
     let first = world.rollbacks().into_iter().filter_map(|record| record.metadata.name).min();
     assert_eq!((world.rollbacks().len(), first.as_deref()), (20, Some("december-05")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_puts_back_what_another_one_undid_is_named_there() {
+    let world = World::adopted().await;
+    world.policy(&json!({"rollback": {"verify": {"duration": "5m"}}}));
+    world.deploy("v2", false);
+    let first = |world: &World| world.rollbacks().into_iter().find(|one| !one.is_by_hand());
+    let is_verifying = |world: &World| {
+        first(world).and_then(|one| one.status).is_some_and(|status| status.phase == Some(RollbackPhase::Verifying))
+    };
+    world.until("verifying", is_verifying).await;
+    let name = first(&world).unwrap().metadata.name.unwrap();
+    let mut record = world.api.object("rollbacks", NAMESPACE, &name).unwrap();
+    record["spec"]["released"] = json!({"by": "ada", "reason": "the database was at fault"});
+    world.api.apply(KIND, "rollbacks", &record);
+    let is_released = |world: &World| first(world).is_some_and(|one| one.spec.released.is_some());
+    world.until("released", is_released).await;
+    world.pass(std::time::Duration::from_secs(2)).await;
+    ask(&world, "by-hand", &json!({"to": {"revision": 2}}));
+    let status = ended(&world, &name).await;
+    assert_eq!((status.phase, status.reason.as_str()), (Some(RollbackPhase::Failed), "Contended"), "{}", status.message);
+    assert!(status.message.ends_with(" was put back by Rollback by-hand after the undo"), "{}", status.message);
+}

@@ -109,6 +109,8 @@ pub struct Order {
     pub approval: Option<Approval>,
     /// Why nobody asks any more: the policy that did was deleted.
     pub withdrawn: Option<String>,
+    /// The record whose undo put the bad revision back, if one of ours did.
+    pub rival: Option<String>,
     /// When it was decided.
     pub decided: Timestamp,
     /// Time after which an approval is no longer waited for.

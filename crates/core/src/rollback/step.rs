@@ -166,7 +166,7 @@ fn advance(
         return next;
     }
     if workload.live == order.from.fingerprint {
-        let message = format!("{} was put back by somebody after the undo", order.from.name());
+        let message = format!("{} was put back by {} after the undo", order.from.name(), rival(order));
         return end(next, Phase::Failed, CONTENDED, message, now);
     }
     if workload.live != order.to.fingerprint {
@@ -229,7 +229,7 @@ fn undo(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> S
     let good_number = good.map_or(0, |good| good.number);
     match (next.progress.undo_requested, next.progress.number_at_request) {
         (Some(_), Some(number)) if good_number > number => {
-            let message = format!("the undo was accepted, and {} put back by somebody", order.from.name());
+            let message = format!("the undo was accepted, and {} put back by {}", order.from.name(), rival(order));
             return end(next, Phase::Failed, CONTENDED, message, now);
         }
         // Fewer than two changes of the spec are no undo that was put back. Two may be others: then a new record loses a
@@ -242,8 +242,9 @@ fn undo(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> S
         {
             let message = format!(
                 "the workload was changed more than once since the undo was sent: it may have been accepted, and {} put \
-                 back by somebody",
-                order.from.name()
+                 back by {}",
+                order.from.name(),
+                rival(order)
             );
             return end(next, Phase::Failed, CONTENDED, message, now);
         }
@@ -272,6 +273,11 @@ fn undo(mut next: Step, order: &Order, workload: &Workload, now: Timestamp) -> S
     next.act = Act::Undo;
     next.next_look = Some(LOOK);
     next
+}
+
+/// Who put the bad revision back.
+fn rival(order: &Order) -> String {
+    order.rival.as_ref().map_or_else(|| "somebody".to_owned(), |rival| format!("Rollback {rival}"))
 }
 
 fn refused(why: &str) -> String {

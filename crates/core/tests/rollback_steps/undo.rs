@@ -225,3 +225,16 @@ fn without_its_replica_set_the_good_revision_comes_from_the_copy() {
     let again = step(&kept, &asked.progress, Some(&reverted), None, at(9));
     assert_eq!((again.act, again.reason), (Act::Nothing, "Contended"));
 }
+
+#[test]
+fn the_rollback_that_put_the_bad_revision_back_is_named() {
+    let back = workload("v2", vec![revision("v1", 3, 0, 0), revision("v2", 4, 3, 3)]);
+    let told = |rival: Option<&str>| {
+        let order = Order { rival: rival.map(str::to_owned), ..order() };
+        let step = step(&order, &undone(), Some(&back), None, at(100));
+        assert_eq!((step.progress.phase, step.reason), (Some(Phase::Failed), "Contended"));
+        step.message
+    };
+    assert!(told(Some("by-hand")).ends_with(" was put back by Rollback by-hand after the undo"));
+    assert!(told(None).ends_with(" was put back by somebody after the undo"));
+}

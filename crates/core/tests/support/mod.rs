@@ -214,6 +214,7 @@ pub fn order() -> Order {
         handle: "-n shop rollback web-1".into(),
         approval: None,
         withdrawn: None,
+        rival: None,
         decided: at(0),
         approval_timeout: Some(SignedDuration::from_hours(1)),
         config: ConfigMode::Ignore,
