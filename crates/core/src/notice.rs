@@ -71,6 +71,12 @@ pub enum Reason {
     RollbackSuperseded,
     /// A person refused.
     RollbackRejected,
+    /// A policy cannot be meant: it watches nothing.
+    InvalidSpec,
+    /// A policy's workload is not there.
+    TargetNotFound,
+    /// An older policy has all that a policy chooses.
+    Overridden,
 }
 
 impl Reason {
@@ -103,6 +109,9 @@ impl Reason {
             Self::RollbackEscalated => "RollbackEscalated",
             Self::RollbackSuperseded => "RollbackSuperseded",
             Self::RollbackRejected => "RollbackRejected",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::TargetNotFound => "TargetNotFound",
+            Self::Overridden => "Overridden",
         }
     }
 
@@ -124,6 +133,9 @@ impl Reason {
                 | Self::StuckPodDeleted
                 | Self::RollbackFailed
                 | Self::RollbackEscalated
+                | Self::InvalidSpec
+                | Self::TargetNotFound
+                | Self::Overridden
         )
     }
 }

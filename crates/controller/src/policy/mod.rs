@@ -29,6 +29,7 @@ mod ready;
 mod saturation;
 mod summary;
 mod tidy;
+mod told;
 mod unheard;
 
 use std::sync::Arc;
@@ -50,7 +51,7 @@ use crate::status::revision_ref;
 use crate::unreadable;
 use crate::workload::{Observed, observe};
 pub use checklist::Retries;
-use commit::Committed;
+use commit::{Committed, Outline};
 use guard::Guarded;
 use judge::{Judged, Look};
 pub(crate) use measure::{all_pods, sets};
@@ -123,7 +124,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
         Ok(guarded) => guarded,
         Err(invalid) => {
             shared.pod_watches.retain(&namespace, &policy.name_any(), &[]);
-            commit::status(shared, policy, &Committed::invalid(policy, &invalid)).await?;
+            write(shared, policy, &Committed::invalid(policy, &invalid)).await?;
             return Ok(Action::await_change());
         }
     };
@@ -165,8 +166,7 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
     let judged = if guarded.policy.suspend { &[] } else { guarded.targets.as_slice() };
     shared.pod_watches.retain(&namespace, &policy.name_any(), judged);
     let committed = Committed { targets, guarded: &guarded, failure: failure.as_ref().map(|error| report(error)) };
-    let conditions = summary::describe(policy, &committed);
-    commit::status(shared, policy, &conditions).await?;
+    write(shared, policy, &summary::describe(policy, &committed)).await?;
     for (notices, target) in told {
         announce(shared, policy, guarded.kind, &target, &notices).await;
     }
@@ -179,6 +179,15 @@ async fn look(policy: &RollbackPolicy, ctx: &PolicyContext) -> Result<Action, Er
     Ok(next.map_or_else(Action::await_change, |next| {
         Action::requeue(Duration::try_from(next).unwrap_or_default().max(Duration::from_secs(1)))
     }))
+}
+
+/// Writes the status, and then tells of it what is an Event of the policy alone.
+async fn write(shared: &Context, policy: &RollbackPolicy, outline: &Outline) -> Result<(), Error> {
+    let before = policy.status.as_ref().and_then(|status| status.summary.as_ref());
+    let notice = told::notice(before, &outline.summary);
+    commit::status(shared, policy, outline).await?;
+    shared.announcer.tell(notice.as_slice(), &[policy.object_ref(&())]).await;
+    Ok(())
 }
 
 /// What came of one target, and what is to be removed once its status is written.

@@ -77,9 +77,17 @@ async fn by_name_two_policies_are_in_conflict_until_one_goes() {
     world.api.apply(KIND, "rollbackpolicies", &second);
     let message = until(&world, "second", "Accepted=False/Conflicted").await;
     assert_eq!(message, "policy checkout is older and already watches checkout; delete one of the two");
+    let told = |world: &World, reason: &str| {
+        let is_it = |event: &&Value| event["regarding"]["name"] == "second" && event["reason"] == reason;
+        world.api.objects("events", NAMESPACE).iter().filter(is_it).count()
+    };
+    world.until("the Event", |world| told(world, "Overridden") == 1).await;
+    world.settle().await;
+    assert_eq!((told(&world, "Overridden"), told(&world, "TargetNotFound")), (1, 0));
     world.api.delete(KIND, "rollbackpolicies", NAMESPACE, "checkout");
     until(&world, "second", "Accepted=True/Accepted Enforced=True/Enforced").await;
     world.api.delete("apps/v1", "deployments", NAMESPACE, "checkout");
     let message = until(&world, "second", "Accepted=False/TargetNotFound").await;
+    world.until("the Event", |world| told(world, "TargetNotFound") == 1).await;
     assert!(message.contains("spec.targetRef.name"), "{message}");
 }
