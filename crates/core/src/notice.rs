@@ -71,6 +71,8 @@ pub enum Reason {
     RollbackSuperseded,
     /// A person refused.
     RollbackRejected,
+    /// A person released a revision by a record that does not keep it in quarantine any more: a newer one does.
+    ReleaseWithoutEffect,
     /// A policy cannot be meant: it watches nothing.
     InvalidSpec,
     /// A policy's workload is not there.
@@ -109,6 +111,7 @@ impl Reason {
             Self::RollbackEscalated => "RollbackEscalated",
             Self::RollbackSuperseded => "RollbackSuperseded",
             Self::RollbackRejected => "RollbackRejected",
+            Self::ReleaseWithoutEffect => "ReleaseWithoutEffect",
             Self::InvalidSpec => "InvalidSpec",
             Self::TargetNotFound => "TargetNotFound",
             Self::Overridden => "Overridden",
@@ -133,6 +136,7 @@ impl Reason {
                 | Self::StuckPodDeleted
                 | Self::RollbackFailed
                 | Self::RollbackEscalated
+                | Self::ReleaseWithoutEffect
                 | Self::InvalidSpec
                 | Self::TargetNotFound
                 | Self::Overridden

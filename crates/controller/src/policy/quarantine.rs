@@ -8,7 +8,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use snapback_api::v1alpha1::{HeldKind, HoldStatus, Rollback, RollbackPhase, RollbackStatus, TargetStatus, Timeline};
 use snapback_core::notice::{Notice, Reason};
-use snapback_core::rollback::WHO;
+use snapback_core::rollback::how_to_release;
 use snapback_core::watch::{Order, Phase, Standing, Target};
 
 use crate::context::Context;
@@ -109,7 +109,7 @@ fn timeline(record: &Rollback) -> Option<&Timeline> {
 /// The undo did not help before: a second one would not either.
 pub(super) fn not_again(state: &mut Target, order: &Order, namespace: &str, rollback: &str) -> Vec<Notice> {
     let message = format!(
-        "{} is back; its undo by Rollback {rollback} did not help, so it is not undone again. {}",
+        "{} is back; its undo by Rollback {rollback} did not help, so it is not undone again. To let it run and be judged: {}",
         order.from.name(),
         how_to_release(namespace, rollback)
     );
@@ -128,19 +128,12 @@ pub(super) fn contended(
     let last = rival.map_or_else(String::new, |rival| format!(" (the last time by Rollback {rival})"));
     let message = format!(
         "{} was undone as often as it may be, and came back each time{last}: stop what applies it (a GitOps tool? revert it in \
-         Git). {}",
+         Git). To let it run and be judged: {}",
         order.from.name(),
         how_to_release(namespace, rollback)
     );
     end(state, Phase::Escalated, "Contended", &message);
     vec![Notice::new(Reason::Contended, message)]
-}
-
-fn how_to_release(namespace: &str, rollback: &str) -> String {
-    format!(
-        "To let it run and be judged: kubectl patch -n {namespace} rollback {rollback} --type=merge \
-         -p \"spec: {{released: {{reason: '...', by: '{WHO}'}}}}\""
-    )
 }
 
 fn end(state: &mut Target, phase: Phase, reason: &str, message: &str) {

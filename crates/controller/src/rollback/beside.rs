@@ -28,8 +28,7 @@ pub(super) fn records(ctx: &Context, rollback: &Rollback, order: &Order) -> Besi
     let mut beside = Beside { bad: vec![order.from.fingerprint.clone()], holds: Vec::new() };
     for record in others {
         let Ok((other, progress)) = guard::guard(record) else { continue };
-        let is_void = matches!(progress.phase, Some(Phase::Superseded | Phase::Rejected));
-        let was_undone = progress.undo_accepted.is_some() && !is_void && record.spec.released.is_none();
+        let was_undone = is_undone(&progress) && record.spec.released.is_none();
         // What is put back now is what somebody wants, whatever became of it before.
         if was_undone && other.from.fingerprint != order.to.fingerprint {
             beside.bad.push(other.from.fingerprint);
@@ -57,6 +56,29 @@ pub(super) fn rival(ctx: &Context, rollback: &Rollback, order: &Order, progress:
         Some((at, record.name_any()))
     });
     sent.filter(|(at, _)| *at >= since).max().map(|(_, rival)| rival)
+}
+
+/// The newest record that undid the same revision after this one, and that keeps it in quarantine.
+pub(super) fn undone_since(ctx: &Context, rollback: &Rollback) -> Option<String> {
+    let ordered = rollback.ordered()?;
+    let all: Vec<Arc<DeserializeGuard<Rollback>>> = ctx.records.state();
+    let namespace = rollback.namespace().unwrap_or_default();
+    let later = of_workload(&all, &namespace, ordered.uid).filter(|record| {
+        record.decided_at().0 > rollback.decided_at().0
+            && record.spec.released.is_none()
+            && record.ordered().is_some_and(|other| other.from.fingerprint == ordered.from.fingerprint)
+    });
+    later.filter(|record| was_undone(record)).max_by_key(|record| record.decided_at().0).map(ResourceExt::name_any)
+}
+
+/// Whether a record undid what it was to undo.
+fn was_undone(record: &Rollback) -> bool {
+    let Ok((_, progress)) = guard::guard(record) else { return false };
+    is_undone(&progress)
+}
+
+fn is_undone(progress: &Progress) -> bool {
+    progress.undo_accepted.is_some() && !matches!(progress.phase, Some(Phase::Superseded | Phase::Rejected))
 }
 
 /// Those of all records that act on this workload.

@@ -47,12 +47,16 @@ pub(super) fn is_seen(rollback: &Rollback) -> bool {
         || status.and_then(|status| status.observed_generation) == rollback.metadata.generation
 }
 
-/// Makes it so. Nothing else of the record changes.
-pub(super) async fn seen(ctx: &Context, rollback: &Rollback) -> Result<Rollback, Error> {
-    if is_seen(rollback) {
-        return Ok(rollback.clone());
-    }
+/// Makes it so, and adds what was found by it. Nothing else of the record changes.
+pub(super) async fn seen(
+    ctx: &Context,
+    rollback: &Rollback,
+    found: Option<(&'static str, &str)>,
+) -> Result<Rollback, Error> {
     let mut status = rollback.status.clone().unwrap_or_default();
+    if let Some((action, message)) = found {
+        push(&mut status.actions, ctx.now(), action, message);
+    }
     let generation = rollback.metadata.generation;
     status.observed_generation = generation;
     status.conditions.iter_mut().for_each(|condition| condition.observed_generation = generation);
@@ -132,13 +136,7 @@ pub fn next_status(
 
     let mut actions = known.actions.clone();
     if known.reason != step.reason {
-        actions.push(ActionStatus {
-            at: stored(now),
-            action: step.reason.to_owned(),
-            message: cut(&step.message, 1024),
-        });
-        let surplus = actions.len().saturating_sub(MOST_ACTIONS);
-        actions.drain(..surplus);
+        push(&mut actions, now, step.reason, &step.message);
     }
     let progress = &step.progress;
     let ordered = rollback.ordered();
@@ -184,6 +182,13 @@ pub fn next_status(
             checks => checks.iter().map(|check| check_status(check, &BTreeMap::new())).collect(),
         },
     }
+}
+
+/// One more action; the oldest ones go.
+fn push(actions: &mut Vec<ActionStatus>, now: Timestamp, action: &str, message: &str) {
+    actions.push(ActionStatus { at: stored(now), action: action.to_owned(), message: cut(message, 1024) });
+    let surplus = actions.len().saturating_sub(MOST_ACTIONS);
+    actions.drain(..surplus);
 }
 
 /// Most owners that are kept, and the longest text of their fields in all: a record stays small.

@@ -27,6 +27,7 @@ mod jobs;
 mod measure;
 mod preflight;
 pub mod probe;
+mod released;
 mod resolve;
 mod retell;
 
@@ -98,7 +99,7 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
 
 /// Sees to what outlasts a record.
 async fn follow(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
-    let rollback = &commit::seen(ctx, rollback).await?;
+    let rollback = &released::see(ctx, rollback).await?;
     if holds::outlasts(rollback)
         && let Some(next) = Box::pin(holds::follow(ctx, rollback)).await?
     {

@@ -72,6 +72,32 @@ async fn a_release_before_it_comes_back_lets_it_be_judged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_by_an_older_record_says_that_a_newer_one_holds_the_revision() {
+    let world = undone(2).await;
+    let mut records = world.rollbacks();
+    records.sort_by_key(|rollback| rollback.spec.decided_at.clone());
+    let mut names = records.into_iter().filter_map(|record| record.metadata.name);
+    let (older, newer) = (names.next().unwrap(), names.next().unwrap());
+    let told = |world: &World, name: &str| {
+        let record = world.rollbacks().into_iter().find(|one| one.metadata.name.as_deref() == Some(name)).unwrap();
+        let mut actions = record.status.unwrap().actions.into_iter();
+        actions.find(|action| action.action == "ReleaseWithoutEffect").map(|action| action.message)
+    };
+    release(&world, &older);
+    world.until("the older one's word", |world| told(world, &older).is_some()).await;
+    let message = told(&world, &older).unwrap();
+    assert!(message.contains(&format!("Rollback {newer} undid it again")), "{message}");
+    assert!(message.contains(&format!("rollback {newer} --type=merge")), "{message}");
+    let is_event = |event: &serde_json::Value| event["reason"] == "ReleaseWithoutEffect";
+    world.until("the Event", |world| world.api.objects("events", NAMESPACE).iter().any(is_event)).await;
+    assert_eq!(world.target().unwrap().quarantined.len(), 1, "it was released");
+
+    release(&world, &newer);
+    world.until("released", |world| world.target().is_some_and(|target| target.quarantined.is_empty())).await;
+    assert_eq!(told(&world, &newer), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_put_back_while_the_undo_is_under_way_is_undone_again() {
     let world = World::adopted().await;
     let (api, done) = (world.api.clone(), AtomicBool::new(false));

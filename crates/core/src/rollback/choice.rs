@@ -7,7 +7,7 @@ use crate::fingerprint::Fingerprint;
 use crate::watch::{Quarantined, RevisionRef};
 use crate::workload::{Kind, MIGRATION, Migration, Revision, Workload};
 
-use super::WHO;
+use super::how_to_release;
 
 /// What a policy remembers of the workload; nothing, where none watches it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -92,11 +92,9 @@ fn numbered(workload: &Workload, number: i64, remembered: &Remembered) -> Result
         Some(bad) => refuse(
             "Quarantined",
             format!(
-                "revision {number}, {}, was undone before; release it first: kubectl patch -n {} rollback {} \
-                 --type=merge -p \"spec: {{released: {{reason: '...', by: '{WHO}'}}}}\"",
+                "revision {number}, {}, was undone before; release it first: {}",
                 to.name(),
-                remembered.namespace,
-                bad.rollback
+                how_to_release(&remembered.namespace, &bad.rollback)
             ),
         ),
         None => Ok(to),

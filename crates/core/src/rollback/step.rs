@@ -15,6 +15,14 @@ use crate::workload::{PodFacts, Workload, rolled_out};
 /// only the API server knows by which name.
 pub const WHO: &str = "$(kubectl auth whoami -o jsonpath={.status.userInfo.username})";
 
+/// What a person does to let a revision run that a record keeps in quarantine.
+pub fn how_to_release(namespace: &str, rollback: &str) -> String {
+    format!(
+        "kubectl patch -n {namespace} rollback {rollback} --type=merge \
+         -p \"spec: {{released: {{reason: '...', by: '{WHO}'}}}}\""
+    )
+}
+
 /// How often a running undo is looked at when nothing else wakes us.
 pub(super) const LOOK: SignedDuration = SignedDuration::from_secs(5);
 
