@@ -52,7 +52,7 @@ fuzz-keep: ## Keep what `make fuzz` found that reaches more code, in tests/fuzz/
 
 mutants: ## Change the core in each way that a test should notice (hours; SHARD=k/n takes every nth change)
 	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
-	$(CARGO) mutants -p snapback-core --output target --sharding round-robin $(if $(SHARD),--shard $(SHARD))
+	PROPTEST_CASES=32 $(CARGO) mutants -p snapback-core --output target --sharding round-robin $(if $(SHARD),--shard $(SHARD))
 
 bench-undo: ## Time undos on real pods against kubectl rollout undo (about 15 min)
 	@$(CARGO) build --locked -p snapback-tests --bin testbed
