@@ -158,4 +158,16 @@ mod tests {
         assert_eq!(Fingerprint::of_template(&one), Fingerprint::of_template(&two));
         assert_ne!(Fingerprint::of_template(&one), Fingerprint::of_template(&three));
     }
+
+    #[test]
+    fn nothing_but_the_hash_label_is_taken_from_the_template_that_is_put_back() {
+        let bare = json!({"metadata": {"labels": {}, "annotations": {}}});
+        assert_eq!(without_hash_label(&bare), bare, "an empty map was written by somebody");
+    }
+
+    #[test]
+    fn people_are_told_the_first_eight_digits() {
+        assert_eq!(Fingerprint::recorded("12345678901234567890").short(), "12345678");
+        assert_eq!(Fingerprint::recorded("123").short(), "123");
+    }
 }

@@ -88,4 +88,10 @@ mod tests {
         let records = [record("a", "me", 0), record("b", "me", 1), record("c", "me", 2)];
         assert_eq!(gone(&records, &History { per_target: 0, ..History::default() }), ["c"]);
     }
+
+    #[test]
+    fn what_is_just_as_old_as_is_kept_stays() {
+        let max_age = SignedDuration::from_hours(90 * 24);
+        assert!(gone(&[record("old", "me", 24 * 90)], &History { max_age, ..History::default() }).is_empty());
+    }
 }

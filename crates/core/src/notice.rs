@@ -143,3 +143,18 @@ impl Reason {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn a_person_is_warned_of_what_needs_one_and_of_nothing_that_went_well() {
+        for well in [Reason::RevisionAdopted, Reason::SoakPassed, Reason::RollbackSucceeded, Reason::RollbackRejected] {
+            assert!(!well.is_warning(), "{well:?}");
+        }
+        for ill in [Reason::CheckBreached, Reason::RollbackDecided, Reason::Held, Reason::RollbackEscalated] {
+            assert!(ill.is_warning(), "{ill:?}");
+        }
+    }
+}

@@ -85,6 +85,7 @@ mod tests {
 
     #[test]
     fn a_share_cannot_exceed_the_whole_but_a_multiple_of_the_baseline_can() {
+        assert_eq!((share("100%"), share("1")), (Ok(1.0), Ok(1.0)));
         assert_eq!(share("101%"), Err(NumberError::OverTheWhole("101%".to_owned())));
         assert!((of_baseline("150%").unwrap() - 1.5).abs() < f64::EPSILON);
     }
@@ -110,5 +111,11 @@ mod tests {
             assert!(share(text).is_err(), "{text}");
         }
         assert!((signed("-1.5").unwrap() + 1.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_number_has_at_most_sixteen_characters() {
+        assert_eq!(decimal("1111111111111.25"), Ok(1_111_111_111_111.25));
+        assert!(decimal("11111111111111.25").is_err());
     }
 }

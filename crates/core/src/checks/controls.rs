@@ -72,7 +72,7 @@ pub(super) fn ask(
     let mut again = false;
     for ((check, result), after) in checks.iter().zip(results).zip(after) {
         let Some((from, to)) = result.first_bad.zip(result.window.map(|window| window.1)) else { continue };
-        if controls.is_empty() || result.verdict != Verdict::Breached || has_old_pods(check, measured, from, to) {
+        if result.verdict != Verdict::Breached || has_old_pods(check, measured, from, to) {
             continue;
         }
         let mut worse: Vec<Worse> =
@@ -98,7 +98,7 @@ fn has_old_pods(check: &Check, measured: &Measured<'_>, from: Timestamp, to: Tim
         _ => return true,
     };
     let Ok(mut windows) = windows_of(answer, measured) else { return true };
-    windows.retain(|window| window.to <= measured.since || is_within(window, from, to));
+    windows.retain(|window| is_within(window, from, to));
     let looks = looks(&windows, measured.since, tally).looks;
     looks.iter().filter(|look| look.total_requests() > 0.0).all(|look| look.against == Against::OldPods)
 }
@@ -110,8 +110,7 @@ fn worse(check: &Check, measured: &Measured<'_>, control: &Control, from: Timest
     if released.is_some_and(|released| released <= to) {
         return None;
     }
-    let own =
-        Measured { requests: &control.requests, latencies: &control.latencies, past: Some(series), ..measured.clone() };
+    let own = Measured { past: Some(series), ..measured.clone() };
     let windows = windows_of(control.answer(&check.rule)?, &own).ok()?;
     let test = |from: Timestamp, to: Timestamp| {
         let (before, since): (Vec<&Window>, Vec<&Window>) =
@@ -153,7 +152,7 @@ fn over(tested: &Tested, test: impl Fn(Timestamp, Timestamp) -> Option<Tested>) 
     let worst = values.iter().enumerate().max_by(|(_, one), (_, other)| one.total_cmp(other))?.0;
     let (_, since) = times.get(worst)?;
     let is_proven = |to: &Timestamp| test(*since, *to).is_some_and(|after| after.kept >= libm::log(SURE));
-    times.iter().skip(worst + 1).map(|(_, to)| *to).find(is_proven)
+    times.iter().skip(worst).map(|(_, to)| *to).find(is_proven)
 }
 
 /// When the first pod of a new ReplicaSet was seen since the rollout began: a control that is released itself is none from

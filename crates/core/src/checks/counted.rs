@@ -27,8 +27,7 @@ impl Counted {
     /// How much of the time since `completed` they cover.
     pub(super) fn covered(&self, completed: Option<Timestamp>) -> SignedDuration {
         let Some(completed) = completed else { return SignedDuration::ZERO };
-        let times = self.times.iter().filter(|(_, to)| *to > completed);
-        times.map(|(from, to)| to.duration_since((*from).max(completed))).sum()
+        self.times.iter().map(|(from, to)| (*to).max(completed).duration_since((*from).max(completed))).sum()
     }
 
     /// The new pods' and the others' counts from one look to another, both included.
@@ -196,5 +195,17 @@ mod tests {
         assert_eq!(counted.looks[0].new.len(), GROUPS);
         assert_eq!(counted.total().0.all, 21.0);
         assert_eq!(counted.looks[1].new[0].all, 1.0);
+    }
+
+    #[test]
+    fn where_nobody_was_asked_anything_there_is_nothing_to_compare_with() {
+        let windows = [
+            window(30, &[("o", Side::Old, 0.0)]),
+            window(60, &[("o", Side::Old, 0.0), ("n", Side::New, 0.0)]),
+            window(90, &[("n", Side::New, 90.0)]),
+        ];
+        let counted = looks(&windows, at(30), requests);
+        let against: Vec<Against> = counted.looks.iter().map(|look| look.against).collect();
+        assert_eq!(against, [Against::Nothing, Against::Nothing]);
     }
 }

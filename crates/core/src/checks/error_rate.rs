@@ -95,5 +95,19 @@ mod tests {
     fn over_the_maximum_breaches_unless_the_baseline_is_too() {
         assert_eq!(BOTH.compare(0.06, None), (0.05, Quality::Bad));
         assert_eq!(BOTH.compare(0.06, Some(0.055)), (0.05, Quality::Common));
+        assert_eq!(BOTH.compare(0.2, Some(0.06)), (0.05, Quality::Bad), "it got much worse");
+        let absolute = Limits { max_ratio: None, ..BOTH };
+        assert_eq!(absolute.compare(0.052, Some(0.05)), (0.05, Quality::Bad), "the baseline kept the maximum");
+    }
+
+    #[test]
+    fn what_lies_on_its_limit_keeps_it() {
+        assert_eq!(BOTH.compare(0.02, Some(0.01)).1, Quality::Fine);
+        assert_eq!(BOTH.compare(0.05, None), (0.05, Quality::Fine));
+    }
+
+    #[test]
+    fn of_no_requests_none_failed() {
+        assert_eq!(rate(&Increase::default()), 0.0);
     }
 }

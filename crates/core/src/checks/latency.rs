@@ -127,4 +127,11 @@ mod tests {
         assert_eq!(compare(within(0.5, 0.7), Some(0.69), Some(0.5), None).1, Quality::Common);
         assert_eq!(compare(within(1.0, 1.5), Some(0.69), Some(0.5), None).1, Quality::Bad);
     }
+
+    #[test]
+    fn what_lies_on_its_limit_keeps_it() {
+        assert_eq!(compare(within(0.25, 0.5), None, Some(0.5), None).1, Quality::Fine);
+        assert_eq!(compare(within(0.5, 0.52), Some(0.5), Some(0.5), None).1, Quality::Bad, "so did the baseline");
+        assert_eq!(shown(within(0.1, 0.2425), 0.2425, Quality::Fine), 0.2425);
+    }
 }

@@ -191,11 +191,7 @@ pub fn made_by(replica_set: &str, pod: &str) -> bool {
 /// How much of the time since `completed` closed windows cover.
 fn covered(readings: &[Reading], completed: Option<Timestamp>) -> SignedDuration {
     let Some(completed) = completed else { return SignedDuration::ZERO };
-    readings
-        .iter()
-        .filter(|reading| reading.to > completed)
-        .map(|reading| reading.to.duration_since(reading.from.max(completed)))
-        .sum()
+    readings.iter().map(|one| one.to.max(completed).duration_since(one.from.max(completed))).sum()
 }
 
 #[cfg(test)]

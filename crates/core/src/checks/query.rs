@@ -217,4 +217,14 @@ mod tests {
         assert_eq!((found.closed[0].baseline, found.closed[0].limit), (Some(100.0), 80.0));
         assert_eq!(found.closed[0].quality, Quality::Bad);
     }
+
+    #[test]
+    fn what_lies_on_a_bound_keeps_it() {
+        let absolute = limits(bound(1.0, Relative::Absolute), bound(5.0, Relative::Absolute));
+        assert_eq!(absolute.compare(1.0, None, true).1, Quality::Fine);
+        assert_eq!(absolute.compare(5.0, None, true).1, Quality::Fine);
+        let relative = limits(bound(0.5, Relative::Baseline), bound(2.0, Relative::Baseline));
+        assert_eq!(relative.compare(50.0, Some(100.0), true).1, Quality::Fine);
+        assert_eq!(relative.compare(200.0, Some(100.0), true).1, Quality::Fine);
+    }
 }

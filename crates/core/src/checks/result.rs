@@ -338,14 +338,68 @@ pub(super) fn worst(results: impl Iterator<Item = CheckResult>) -> Option<CheckR
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Rule;
 
     #[test]
     fn values_are_shown_in_their_unit() {
         assert_eq!(format_value(Unit::Share, 0.2), "20%");
         assert_eq!(format_value(Unit::Share, 0.0123), "1.23%");
         assert_eq!(format_value(Unit::Seconds, 0.2425), "242.5ms");
+        assert_eq!(format_value(Unit::Seconds, 1.0), "1s");
         assert_eq!(format_value(Unit::Seconds, 1.5), "1.5s");
         assert_eq!(format_value(Unit::Plain, 100.0), "100");
         assert_eq!(format_value(Unit::Share, 0.0), "0%");
+    }
+
+    #[test]
+    fn odds_are_said_as_people_say_them() {
+        let said = |odds: f64| Odds { found: libm::log(odds), needed: 7.0 }.describe();
+        assert_eq!(said(20.4), "20 to 1");
+        assert_eq!(said(12_000.4), "12,000 to 1");
+        assert_eq!(said(2.1e6), "2 million to 1");
+        assert_eq!(said(3e12), "over a billion to 1");
+    }
+
+    #[test]
+    fn each_reason_has_a_word_of_its_own() {
+        let causes = [
+            Why::WithinLimit,
+            Why::OutsideLimit,
+            Why::ExternalCause,
+            Why::NoBucketAbove,
+            Why::Missing(Missing::Empty),
+            Why::Missing(Missing::ManySeries(2)),
+        ];
+        let words = causes.map(|why| why.reason());
+        let expected =
+            ["WithinLimit", "OutsideLimit", "ExternalCause", "LatencyBucketMissing", "NoSeries", "ManySeries"];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn what_was_tested_is_told_with_its_counts_and_its_odds() {
+        let check = Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) };
+        let known = CheckResult {
+            value: Some(0.2),
+            limit: Some(0.05),
+            baseline: Some(0.01),
+            requests: Some(100),
+            bad: Some(20),
+            odds: Some(Odds { found: libm::log(50.0), needed: 7.0 }),
+            ..blank(&check, Unit::Share)
+        };
+        let told = |why: Why, requests: u64| {
+            CheckResult { why, requests: Some(requests), ..known.clone() }.tell(50, "in the old pods")
+        };
+        let values = "20% against a limit of 5% (20 bad of 100 requests)";
+        assert_eq!(told(Why::WithinLimit, 100), values);
+        assert_eq!(told(Why::WithinLimit, 0), "20% against a limit of 5%");
+        let beside = format!("{values}, 1% in the old pods; the odds against chance are 50 to 1");
+        assert_eq!(told(Why::OutsideLimit, 100), beside);
+        assert_eq!(told(Why::CountingUp, 100), format!("{beside} so far"));
+        assert_eq!(told(Why::TooFewRequests, 7), "7 requests so far, 50 are needed (minimumRequests)");
+        assert!(told(Why::NoBaseline, 7).ends_with("the old pods had too few requests"));
+        let own = CheckResult { why: Why::NoBaseline, unit: Unit::Plain, ..known.clone() };
+        assert!(own.tell(50, "").ends_with("the query gave nothing, or less than its floor"));
     }
 }

@@ -170,4 +170,10 @@ mod tests {
             assert_eq!(in_a_row(looks), expected, "{looks}");
         }
     }
+
+    #[test]
+    fn a_look_at_the_very_beginning_is_of_the_time_before() {
+        assert_eq!(qualities(&[(30, 1.0), (60, 1.0)], None), [Quality::Bad]);
+        assert_eq!(qualities(&[(60, 1.0)], Some(&[(60, 0.5)])), [Quality::Bad], "half of the old ones are not most");
+    }
 }

@@ -5,9 +5,7 @@ use jiff::SignedDuration;
 use super::counted::{self, Counted, windows_after};
 use super::error_rate::whole;
 use super::result::{Odds, blank};
-use super::{
-    After, CheckResult, Measured, Unit, Verdict, Why, crash_rate, evaluate as by_run, multiple, saturation, traffic,
-};
+use super::{After, CheckResult, Measured, Unit, Verdict, Why, evaluate as by_run, multiple, saturation, traffic};
 use crate::analysis::sequential::{
     Against, Evidence, Limits, Look, Part, PartRule, Plan, Recorded, Tally, evidence, keeps_limit, keeps_ratio,
     keeps_share, needed, regression, together,
@@ -100,7 +98,6 @@ pub(super) fn evaluate(checks: &[Check], alpha: f64, measured: &Measured<'_>, af
                 ..blank(check, Unit::Share)
             },
             None => match &check.rule {
-                Rule::CrashRate { max } => crash_rate::evaluate(check, *max, measured),
                 Rule::Saturation { .. } => by_run(check, saturation::in_a_row(measured.looks), measured),
                 _ => by_run(check, IN_A_ROW, measured),
             },
@@ -330,9 +327,6 @@ fn judge(check: &Check, tested: &Tested, needed_alone: f64, measured: &Measured<
         _ if nothing_due => (Verdict::Inconclusive, Why::NoBaseline),
         _ if counted.looks.is_empty() => (Verdict::NoData, Why::Missing(Missing::Empty)),
         _ if tested.unit == Unit::Seconds && tested.limit.is_none() => (Verdict::Inconclusive, Why::NoBaseline),
-        _ if tested.unit == Unit::Seconds && evidence.log_values.is_empty() => {
-            (Verdict::Inconclusive, Why::NoBucketAbove)
-        }
         _ if one_pod => (Verdict::Inconclusive, Why::OnePod),
         _ if suspicious => (Verdict::Inconclusive, Why::CountingUp),
         _ if is_common => (Verdict::Inconclusive, Why::ExternalCause),

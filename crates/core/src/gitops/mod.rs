@@ -68,3 +68,39 @@ impl Delivery {
         self.by.iter().find(is_sure).map(ToString::to_string)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::workload::Kind;
+
+    #[test]
+    fn a_hold_is_seen_by_a_label_that_switches_its_tool_off() {
+        let read = |labels: &[(&str, &str)]| {
+            let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let marks = Marks {
+                kind: Kind::Deployment,
+                namespace: "shop",
+                name: "checkout",
+                labels: &labels,
+                annotations: &BTreeMap::new(),
+                helm: None,
+                controller: None,
+            };
+            Delivery::read(&marks)
+        };
+        assert_eq!(read(&[(RECONCILE, "disabled")]).labels, [RECONCILE]);
+        assert_eq!(
+            read(&[(DRIFT_DETECTION, "disabled"), (RECONCILE, "disabled")]).labels,
+            [RECONCILE, DRIFT_DETECTION]
+        );
+        assert!(read(&[(RECONCILE, "enabled")]).labels.is_empty());
+        let delivery =
+            read(&[("kustomize.toolkit.fluxcd.io/name", "apps"), ("kustomize.toolkit.fluxcd.io/namespace", "flux")]);
+        assert_eq!(delivery.told().as_deref(), Some("Flux Kustomization flux/apps"));
+        let hint = read(&[("app.kubernetes.io/instance", "store")]);
+        assert_eq!((hint.by.len(), hint.told()), (1, None), "a possibility is not told");
+    }
+}

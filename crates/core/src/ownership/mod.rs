@@ -290,4 +290,64 @@ mod tests {
         assert_eq!(last_applied("not JSON", &template), None);
         assert_eq!(last_applied("{}", &template), None);
     }
+
+    #[test]
+    fn the_main_owner_is_who_applies_and_among_equals_who_owns_more() {
+        let few = json!({"f:image": {}});
+        let many = json!({"f:image": {}, "f:ports": {}, "f:labels": {}});
+        let names = |entries: &[Value]| -> Vec<String> {
+            owners(entries, "snapback").into_iter().map(|one| one.manager).collect()
+        };
+        let entries =
+            [entry("b-set", "Update", &many), entry("a-apply", "Apply", &few), entry("c-apply", "Apply", &many)];
+        assert_eq!(names(&entries), ["c-apply", "a-apply", "b-set"]);
+    }
+
+    #[test]
+    fn a_manager_that_also_updates_gets_back_what_it_applied_where_it_applied_it() {
+        let former = owners(&[entry("helm", "Apply", &json!({"f:image": {}}))], "snapback");
+        let mut old = entry("helm", "Apply", &json!({"f:old": {}}));
+        old["apiVersion"] = json!("apps/v1beta2");
+        let mut scale = entry("helm", "Apply", &json!({"f:scale": {}}));
+        scale["subresource"] = json!("scale");
+        let other =
+            [entry("argo", "Apply", &json!({"f:b": {}})), entry("helm", "Update", &json!({"f:a": {}})), old, scale];
+        let after = [&other[..], &[entry("snapback", "Update", &json!({"f:image": {}}))]].concat();
+        let next = handed_back(&after, "snapback", &former).unwrap();
+        assert_eq!(next[..4], other, "what others wrote, or it in another way, is as it was");
+        assert_eq!(next[4]["fieldsV1"], json!({"f:spec": {"f:template": {"f:image": {}}}}));
+        assert_eq!((&next[4]["manager"], &next[4]["operation"]), (&json!("helm"), &json!("Apply")));
+    }
+
+    #[test]
+    fn what_is_ours_is_what_we_updated_of_the_object_itself() {
+        let former = owners(&[entry("helm", "Apply", &json!({"f:image": {}}))], "snapback");
+        let mark = format!("f:{FROZEN}");
+        let fields = json!({
+            "f:metadata": {"f:annotations": {&mark: {}}}, "f:spec": {"f:paused": {}, "f:template": {"f:image": {}}}
+        });
+        let wrote = |manager: &str, operation: &str, subresource: &str| {
+            vec![json!({
+                "manager": manager, "operation": operation, "subresource": subresource, "fieldsV1": fields
+            })]
+        };
+        for others in
+            [wrote("helm", "Update", ""), wrote("snapback", "Apply", ""), wrote("snapback", "Update", "status")]
+        {
+            assert_eq!(handed_back(&others, "snapback", &former), None, "{others:?}");
+            assert_eq!(disowned(&others, "snapback"), None, "{others:?}");
+        }
+        assert!(handed_back(&wrote("snapback", "Update", ""), "snapback", &former).is_some());
+        assert!(disowned(&wrote("snapback", "Update", ""), "snapback").is_some());
+    }
+
+    #[test]
+    fn only_kubectl_computes_deletions_from_its_annotation() {
+        let owner = |manager: &str, operation: &str| {
+            owners(&[entry(manager, operation, &json!({"f:image": {}}))], "snapback").remove(0)
+        };
+        assert!(owner("kubectl-client-side-apply", "Update").applies_client_side());
+        assert!(!owner("kubectl", "Apply").applies_client_side());
+        assert!(!owner("helm", "Update").applies_client_side());
+    }
 }

@@ -215,4 +215,14 @@ mod tests {
         assert_eq!(reason(asked(&decided, &["t1", "t2"])), "Act");
         assert_eq!(reason(asked(&[], &["a", "b", "c", "d", "e"])), "Hold FleetBrake");
     }
+
+    #[test]
+    fn what_is_just_as_long_ago_as_is_counted_does_not_count() {
+        assert_eq!(reason(asked(&[past("shop", "me", 570)], &[])), "Act", "the cooldown is over");
+        let an_hour_ago: Vec<Past> = (0..3).map(|_| past("shop", "me", 540)).collect();
+        assert_eq!(reason(asked(&an_hour_ago, &[])), "Act");
+        assert!(may_undo_again(&[at(540), at(590)], &Limits::default(), at(600)));
+        let decided: Vec<Past> = (0..5).map(|index| past("other", &format!("t{index}"), 595)).collect();
+        assert_eq!(reason(asked(&decided, &[])), "Act");
+    }
 }

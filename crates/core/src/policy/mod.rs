@@ -158,3 +158,21 @@ pub struct RollbackRules {
     /// Time after which an approval that nobody gave is no longer waited for.
     pub approval_timeout: SignedDuration,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_looks_of_a_soak_are_its_time_by_their_interval_within_reason() {
+        let soak = |duration, interval, longest| Soak {
+            duration: SignedDuration::from_secs(duration),
+            interval: SignedDuration::from_secs(interval),
+            longest: SignedDuration::from_secs(longest),
+            progress_deadline: SignedDuration::from_mins(10),
+        };
+        assert_eq!((soak(65, 10, 240).looks(), soak(65, 10, 240).longest_looks()), (6, 24));
+        assert_eq!(soak(0, 10, 240).looks(), 1);
+        assert_eq!(soak(1_000_000, 1, 1_000_000).longest_looks(), Soak::MOST_LOOKS);
+    }
+}

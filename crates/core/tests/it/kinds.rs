@@ -403,3 +403,41 @@ fn one_new_pod_of_many_that_hangs_is_not_the_release_s_fault() {
     let two = vec![hanging(numbered("v2", 0), 20), hanging(numbered("v2", 1), 20), numbered("v2", 2)];
     assert!(stuck_with(Kind::DaemonSet, two).order.is_some());
 }
+
+/// What a StatefulSet's pod has counted, all of it after the rollout began.
+#[test]
+fn a_pod_that_is_still_an_old_one_is_compared_with() {
+    let mut now = stateful_set("v2", vec![numbered("v1", 0), numbered("v2", 2)]);
+    now.pods[1].created = at(50);
+    let counter = |pod: &str, counts, each: f64| PodSeries {
+        pod: pod.into(),
+        counts,
+        key: String::new(),
+        points: (0..6).map(|look| (at(60 + look * 30), f64::from(i32::try_from(look).unwrap()) * each)).collect(),
+    };
+    let requests = Ok(vec![
+        counter("web-0", Counts::Good, 100.0),
+        counter("web-0", Counts::Bad, 1.0),
+        counter("web-2", Counts::Good, 60.0),
+        counter("web-2", Counts::Bad, 40.0),
+        counter("web-9", Counts::Good, 1.0),
+        counter("web-9", Counts::Bad, 99.0),
+    ]);
+    let measured = Measured {
+        revision: &version("v2"),
+        known_good: None,
+        since: at(40),
+        completed: None,
+        workload: &now,
+        requests: &requests,
+        latencies: &Ok(Vec::new()),
+        queries: &std::collections::BTreeMap::new(),
+        past: None,
+        looks: 6,
+        minimum_requests: 50,
+    };
+    let check = Check { name: "errors".into(), severity: Severity::Critical, rule: Rule::error_rate(0.05) };
+    let result = evaluate(&check, 2, &measured);
+    let baseline = result.baseline.unwrap();
+    assert!((baseline - 1.0 / 101.0).abs() < 1e-9, "web-9 is nobody's: {result:?}");
+}

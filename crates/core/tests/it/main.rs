@@ -4,6 +4,7 @@ mod burn_rate;
 mod by_hand;
 mod controls;
 mod crash_counts;
+mod crash_rate;
 mod decision_tree;
 mod gate;
 mod holds;

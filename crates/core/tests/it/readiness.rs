@@ -142,3 +142,47 @@ fn a_probe_that_fails_is_told_with_what_it_would_lead_to() {
     let silent = Readiness::probed(&good, &Verification::Unknown("cannot be reached".into())).unwrap();
     assert!(silent.message.contains("no undo could be seen to have helped"), "{silent:?}");
 }
+
+#[test]
+fn a_configuration_that_cannot_be_kept_is_told_by_whether_it_may_be_later() {
+    let good = reference("v1");
+    let lost = ["ConfigMap web".to_owned()];
+    let kept = Readiness::configuration_is_not_kept(&good, Some("forbidden"), &[]);
+    assert_eq!(kept.reason, "ConfigNotKept");
+    assert!(kept.message.contains("forbidden") && !kept.message.contains("changed before"), "{kept:?}");
+    let both = Readiness::configuration_is_not_kept(&good, Some("forbidden"), &lost);
+    assert_eq!(both.reason, "ConfigNotKept");
+    assert!(both.message.contains("forbidden") && both.message.contains("ConfigMap web changed before"), "{both:?}");
+    let gone = Readiness::configuration_is_not_kept(&good, None, &lost);
+    assert_eq!(gone.reason, "ConfigLost");
+    assert!(!Readiness::may_cease(gone.reason), "only a person brings it back");
+}
+
+#[test]
+fn what_comes_after_an_undo_stays_said_while_nobody_can_look() {
+    let failed = Readiness::probed(&reference("v1"), &Verification::Outside("404".into())).unwrap();
+    let no_job = Readiness::no_helm_job("forbidden");
+    for (said, is_of_a_probe) in [(failed, true), (no_job, false)] {
+        assert_eq!(Readiness::still(said.reason, &said.message), Some(said.clone()));
+        assert_eq!(said.is_of_a_probe(), is_of_a_probe);
+        assert!(Readiness::may_cease(said.reason));
+        assert_eq!(said.clone().obstacle(), Some(said));
+    }
+    assert_eq!(Readiness::still("ReferenceMissing", "gone"), None, "that is looked at each time");
+}
+
+#[test]
+fn what_may_cease_by_itself_is_looked_at_again_and_the_rest_is_not() {
+    for reason in ["ReferenceMissing", "KnownGoodFails", "ConfigNotKept"] {
+        assert!(Readiness::may_cease(reason), "{reason}");
+    }
+    for reason in ["", "Ready", "ConfigLost", Data::REASON] {
+        assert!(!Readiness::may_cease(reason), "{reason}");
+    }
+}
+
+#[test]
+fn what_is_open_is_no_obstacle() {
+    let failed = Readiness::refused(&reference("v1"), "no");
+    assert_eq!(Readiness { ready: true, ..failed }.obstacle(), None);
+}

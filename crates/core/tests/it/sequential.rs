@@ -1,5 +1,5 @@
 //! Whole checks under the sequential test: from counters of pods to verdicts.
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::unnecessary_wraps, reason = "tests")]
 
 use std::collections::BTreeMap;
 
@@ -465,4 +465,205 @@ fn three_times_as_slow_shows_though_twice_lies_inside_a_wide_bucket() {
     // 99 ms that become 101 ms are in another bucket, and not twice as slow.
     let hardly = judged([0.0, 100.0, 0.0, 0.0], [0.0, 0.0, 100.0, 0.0]);
     assert_ne!(hardly.verdict, Verdict::Breached, "{}", hardly.message);
+}
+
+#[test]
+fn before_the_first_look_there_is_no_data() {
+    let result = Story::new(beside()).one(errors());
+    assert_eq!(said(&result), (Verdict::NoData, &Why::Missing(Missing::Empty)), "{}", result.message);
+}
+
+#[test]
+fn without_requests_there_is_no_value_to_show() {
+    let mut story = Story::new(beside());
+    story.steps(3, Some((0.0, 0.0, 0.0)), Some((0.0, 0.0, 0.0)));
+    let result = story.one(errors());
+    assert_eq!(said(&result), (Verdict::NoData, &Why::NoRequests), "{}", result.message);
+    assert_eq!(result.value, None);
+}
+
+#[test]
+fn without_old_requests_a_multiple_of_their_quantile_cannot_be_judged() {
+    let mut story = Story::empty(complete_v2());
+    story.now = START;
+    story.steps(10, None, Some((100.0, 0.1, 5.0)));
+    let rule = Rule::Latency { quantile: Quantile::P95, max: None, max_ratio: Some(2.0) };
+    let result = story.one(rule);
+    assert_eq!(said(&result), (Verdict::Inconclusive, &Why::NoBaseline), "{}", result.message);
+}
+
+#[test]
+fn a_limit_over_all_bounds_cannot_be_judged_and_one_between_two_only_by_the_upper_one() {
+    let most = |max: f64| Rule::Latency { quantile: Quantile::P95, max: Some(max), max_ratio: None };
+    let mut story = Story::new(beside());
+    story.steps(15, Some((100.0, 0.1, 0.1)), Some((100.0, 0.1, 0.1)));
+    let over = story.one(most(5.0));
+    assert_eq!(said(&over), (Verdict::Inconclusive, &Why::NoBucketAbove), "{}", over.message);
+    assert_eq!(said(&story.one(most(0.5))), (Verdict::Passing, &Why::WithinLimit));
+    // All that is known of them is that they take at most half a second.
+    let inside = story.one(most(0.3));
+    assert_eq!(said(&inside), (Verdict::Inconclusive, &Why::TooCloseToSay), "{}", inside.message);
+}
+
+#[test]
+fn a_quantile_that_lies_on_its_limit_is_not_said_to_keep_it() {
+    let mut story = Story::new(beside());
+    story.steps(15, Some((100.0, 0.1, 5.0)), Some((100.0, 0.1, 5.0)));
+    let result = story.one(Rule::Latency { quantile: Quantile::P95, max: Some(0.5), max_ratio: None });
+    assert_eq!(said(&result), (Verdict::Inconclusive, &Why::TooCloseToSay), "{}", result.message);
+}
+
+#[test]
+fn what_is_suspicious_is_told_of_the_time_since_it_began() {
+    let mut story = Story::new(beside());
+    story.steps(10, Some((100.0, 0.1, 0.0)), Some((100.0, 0.1, 0.0)));
+    story.steps(2, Some((100.0, 0.1, 0.0)), Some((100.0, 2.5, 0.0)));
+    let result = story.one(errors());
+    assert_eq!(said(&result), (Verdict::Inconclusive, &Why::CountingUp), "{}", result.message);
+    assert_eq!(result.window, Some((at(START + 10 * STEP), at(START + 12 * STEP))));
+}
+
+#[test]
+fn the_limit_that_is_told_is_the_one_that_is_exceeded() {
+    let mut story = Story::new(beside());
+    story.steps(6, Some((100.0, 1.0, 0.0)), Some((100.0, 4.0, 0.0)));
+    let limit = story.one(errors()).limit.unwrap();
+    assert!((limit - 0.02).abs() < 1e-9, "twice the old rate: {limit}");
+}
+
+#[test]
+fn of_several_suspicious_checks_the_one_with_the_most_evidence_is_breached() {
+    let slow = Rule::Latency { quantile: Quantile::P95, max: Some(0.5), max_ratio: None };
+    let mut story = Story::new(beside());
+    let found = loop {
+        story.steps(1, Some((30.0, 0.03, 0.0)), Some((8.0, 0.45, 0.9)));
+        let found = story.judge(&[("slow", slow.clone()), ("errors", errors())]);
+        if let Some(found) = found.into_iter().find(|one| one.verdict == Verdict::Breached) {
+            break found;
+        }
+        assert!(story.now < START + 4 * LOOKS * STEP);
+    };
+    assert_eq!(found.name, "errors", "{}", found.message);
+}
+
+/// Of all that the new pods are due by [`Rule::TrafficDrop`], what is missing; by looks in a row.
+fn quiet(story: &mut Story) -> CheckResult {
+    story.method = Analysis::Consecutive { failures: 3 };
+    story.one(Rule::TrafficDrop { max: 0.75 })
+}
+
+fn asked(requests: f64) -> Option<(f64, f64, f64)> {
+    Some((requests, 0.0, 0.0))
+}
+
+#[test]
+fn every_ready_pod_is_due_the_same() {
+    let mut story = Story::new(beside());
+    // Nobody knows yet whether what the source shows of the new pods is old.
+    story.steps(1, asked(100.0), asked(0.0));
+    let first = quiet(&mut story);
+    assert_eq!(said(&first), (Verdict::Inconclusive, &Why::NoBaseline), "{}", first.message);
+    assert_eq!(first.message, "no baseline to compare with: nothing is due to the new pods");
+    assert_eq!(first.covered, jiff::SignedDuration::MAX, "nothing is waited for");
+    story.steps(3, asked(100.0), asked(10.0));
+    let result = quiet(&mut story);
+    assert_eq!(said(&result), (Verdict::Breached, &Why::OutsideLimit), "{}", result.message);
+    let missing = result.value.unwrap();
+    assert!((missing - (1.0 - 30.0 / 165.0)).abs() < 1e-9, "half of 330 requests are due: {missing}");
+    assert_eq!(result.requests, Some(30));
+    story.steps(1, asked(100.0), asked(20.0));
+    assert_eq!(said(&quiet(&mut story)), (Verdict::Passing, &Why::WithinLimit), "two thirds are missing");
+}
+
+#[test]
+fn what_is_missing_is_counted_over_all_looks() {
+    let mut story = Story::new(beside());
+    story.steps(1, asked(100.0), asked(100.0));
+    story.steps(1, asked(100.0), asked(10.0));
+    story.steps(1, asked(50.0), asked(20.0));
+    let missing = story.one(Rule::TrafficDrop { max: 0.75 }).value.unwrap();
+    assert!((missing - (1.0 - 90.0 / 270.0)).abs() < 1e-9, "{missing}");
+}
+
+#[test]
+fn half_of_what_is_due_is_no_silence_however_long() {
+    let mut story = Story::new(beside());
+    story.steps(LOOKS, asked(100.0), asked(34.0));
+    assert_ne!(story.one(Rule::TrafficDrop { max: 0.75 }).verdict, Verdict::Breached);
+}
+
+#[test]
+fn too_few_requests_say_nothing_of_who_gets_them() {
+    let mut story = Story::new(beside());
+    story.steps(4, asked(16.0), asked(0.0));
+    assert_eq!(said(&quiet(&mut story)), (Verdict::Inconclusive, &Why::NoBaseline));
+    story.steps(1, asked(17.0), asked(0.0));
+    assert_eq!(said(&quiet(&mut story)), (Verdict::Inconclusive, &Why::CountingUp));
+    let mut silent = Story::new(beside());
+    silent.steps(4, asked(0.0), asked(0.0));
+    assert_eq!(said(&quiet(&mut silent)), (Verdict::Inconclusive, &Why::NoBaseline));
+}
+
+#[test]
+fn nothing_is_due_to_new_pods_that_are_not_ready_or_leave_or_are_not_scraped() {
+    let changes: [fn(&mut snapback_core::workload::PodFacts); 4] = [
+        |pod| pod.ready = false,
+        |pod| pod.leaving = true,
+        |pod| pod.ready_since = None,
+        |pod| pod.ready_since = Some(at(START + 4 * STEP + 1)),
+    ];
+    for change in changes {
+        let mut workload = beside();
+        workload.pods.iter_mut().filter(|pod| pod.name.starts_with("web-v2")).for_each(change);
+        let mut story = Story::new(workload);
+        story.steps(5, asked(100.0), asked(0.0));
+        let result = quiet(&mut story);
+        assert_eq!(said(&result), (Verdict::Inconclusive, &Why::NoBaseline), "{}", result.message);
+    }
+    let mut unseen = Story::new(beside());
+    unseen.scraped = false;
+    unseen.steps(5, asked(100.0), asked(10.0));
+    assert_eq!(said(&quiet(&mut unseen)), (Verdict::Inconclusive, &Why::NoBaseline));
+}
+
+#[test]
+fn old_pods_share_what_is_asked_while_they_are_ready_or_serve() {
+    let missing = |story: &mut Story| {
+        story.steps(1, asked(100.0), asked(10.0));
+        for _ in 0..3 {
+            story.step(|index| asked(if index == 0 { 300.0 } else { 0.0 }), |_| asked(10.0));
+        }
+        let all = 330.0;
+        let due = 30.0 / all / (1.0 - quiet(story).value.unwrap());
+        (due * 1000.0).round() / 1000.0
+    };
+    assert_eq!(missing(&mut Story::new(beside())), 0.5, "all three are ready");
+    let is_old = |name: &str| name.starts_with("web-v1");
+    let changes: [fn(&mut snapback_core::workload::PodFacts); 3] =
+        [|pod| pod.ready = false, |pod| pod.leaving = true, |pod| pod.ready_since = None];
+    for change in changes {
+        let mut workload = beside();
+        workload.pods.iter_mut().filter(|pod| is_old(&pod.name)).for_each(change);
+        assert_eq!(missing(&mut Story::new(workload)), 0.75, "one of them still serves");
+    }
+}
+
+#[test]
+fn traffic_spreads_when_pods_that_served_for_most_of_the_time_before_served_about_the_same() {
+    let after = |before: &dyn Fn(i32, i64) -> Option<f64>| {
+        let mut story = Story::empty(beside());
+        while story.now < START {
+            let look = story.now / STEP;
+            story.step(|index| before(index, look).and_then(asked), |_| None);
+        }
+        story.steps(5, asked(100.0), asked(0.0));
+        quiet(&mut story).verdict
+    };
+    let looks = START / STEP;
+    assert_eq!(after(&|index, _| Some(if index == 0 { 200.0 } else { 100.0 })), Verdict::Breached, "twice is the same");
+    let newcomer = |index: i32, look: i64| (index < 2 || look > looks - 10).then_some(100.0);
+    assert_eq!(after(&newcomer), Verdict::Breached, "one that has just come says nothing");
+    let idle = |index: i32, look: i64| if index < 2 { Some(100.0) } else { (look > looks / 3).then_some(1.0) };
+    assert_eq!(after(&idle), Verdict::Inconclusive, "one that served for long got next to nothing");
+    assert_eq!(after(&|index, _| (index == 0).then_some(100.0)), Verdict::Inconclusive, "one alone shares nothing");
 }
