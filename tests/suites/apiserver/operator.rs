@@ -68,7 +68,10 @@ pub(crate) fn absent_target(bed: &Bed) -> Result<()> {
     bed.policy(&namespace, "checkout", TARGET)?;
     let policy =
         bed.until(&namespace, "checkout", "TargetNotFound", |policy| is(policy, "Ready", "False", "TargetNotFound"))?;
-    ensure!(is(&policy, "Accepted", "False", "TargetNotFound") && condition(&policy, "Enforced").is_none(), "{policy:?}");
+    ensure!(
+        is(&policy, "Accepted", "False", "TargetNotFound") && condition(&policy, "Enforced").is_none(),
+        "{policy:?}"
+    );
     let (_, _, message) = condition(&policy, "Ready").context("just seen")?;
     ensure!(message.contains("spec.targetRef.name") && message.contains("\"checkout\""), "{message}");
     bed.tools.apply(&deployment(&namespace))?;
@@ -151,8 +154,7 @@ pub(crate) fn corrected(bed: &Bed) -> Result<()> {
     bed.policy(&namespace, "checkout", TARGET)?;
     bed.until(&namespace, "checkout", "adopted", adopted)?;
     bed.policy(&namespace, "checkout", &format!("{TARGET}\nmetrics: {{source: thanos}}"))?;
-    let policy =
-        bed.until(&namespace, "checkout", "refused", |policy| is(policy, "Accepted", "False", "Invalid"))?;
+    let policy = bed.until(&namespace, "checkout", "refused", |policy| is(policy, "Accepted", "False", "Invalid"))?;
     ensure!(adopted(&policy), "a typo made it forget the known good revision");
     bed.policy(&namespace, "checkout", &format!("{TARGET}\nmetrics: {{source: main}}"))?;
     bed.until(&namespace, "checkout", "in force again", |policy| {

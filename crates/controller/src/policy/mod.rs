@@ -79,7 +79,8 @@ pub async fn reconcile(
         Ok(policy) => policy,
         Err(invalid) => {
             forget(shared, &ObjectRef::from_obj(&*object));
-            let said = [("Ready", false, "InvalidSpec"), ("Stalled", true, "InvalidSpec"), ("Accepted", false, "Invalid")];
+            let said =
+                [("Ready", false, "InvalidSpec"), ("Stalled", true, "InvalidSpec"), ("Accepted", false, "Invalid")];
             unreadable::say::<RollbackPolicy>(shared, object.meta(), &invalid.error, &said).await?;
             return Ok(Action::await_change());
         }

@@ -74,9 +74,7 @@ pub(crate) fn concerned(store: &Store<Guarded>, changed: &ObjectRef<Guarded>) ->
 fn is_overridden(policy: &RollbackPolicy) -> bool {
     let conditions = policy.status.iter().flat_map(|status| &status.conditions);
     let mut said = conditions.map(|condition| (condition.type_.as_str(), condition.reason.as_str()));
-    said.any(|said| {
-        matches!(said, ("Accepted", "Conflicted") | ("Enforced", "Overridden" | "PartiallyEnforced"))
-    })
+    said.any(|said| matches!(said, ("Accepted", "Conflicted") | ("Enforced", "Overridden" | "PartiallyEnforced")))
 }
 
 /// Whether two specs may choose the same workload; labels may change at any time.

@@ -39,7 +39,9 @@ mod tests {
 
     #[test]
     fn of_a_policy_that_watches_or_may_come_to_nothing_is_told() {
-        for (phase, why) in [("Waiting", "NoTargets"), ("Idle", "KnownGood"), ("Suspended", "Suspended"), ("Held", "Paused")] {
+        for (phase, why) in
+            [("Waiting", "NoTargets"), ("Idle", "KnownGood"), ("Suspended", "Suspended"), ("Held", "Paused")]
+        {
             assert_eq!(notice(None, &summary(phase, why, "")), None, "{phase}");
         }
     }

@@ -20,7 +20,8 @@ pub(super) async fn ask(look: &Look<'_>, state: &Target, now: Timestamp) -> Data
     let policy = &look.guarded.policy;
     let before = look.readiness_before().map(|told| told.reason.as_str());
     let is_at_rest = state.rollout.is_none() && state.rollback.is_none() && state.known_good.is_some();
-    let is_due = is_at_rest && !policy.suspend && before.is_none_or(|before| before == Data::REASON);
+    let has_pods = look.live.workload.replicas > 0;
+    let is_due = is_at_rest && has_pods && !policy.suspend && before.is_none_or(|before| before == Data::REASON);
     let since = now.checked_sub(policy.soak.duration).ok().filter(|_| is_due);
     let Some(since) = since else { return data(policy, None, &[], now) };
 

@@ -32,9 +32,7 @@ pub fn guard(rollback: &Rollback) -> Result<(Order, Progress), String> {
     let field = |name: &str, text: &str| duration::parse(text).map_err(|error| format!("spec.{name} {error}"));
     let approval = spec.approval.as_ref().map(|approval| match approval.decision {
         ApprovalDecision::Approved => Approval::Approved,
-        ApprovalDecision::Rejected => {
-            Approval::Rejected { by: approval.by.clone(), reason: approval.reason.clone() }
-        }
+        ApprovalDecision::Rejected => Approval::Rejected { by: approval.by.clone(), reason: approval.reason.clone() },
     });
     let order = Order {
         uid: WorkloadUid::new(ordered.uid),

@@ -371,6 +371,11 @@ async fn a_rollback_that_puts_back_what_another_one_undid_is_named_there() {
     world.pass(std::time::Duration::from_secs(2)).await;
     ask(&world, "by-hand", &json!({"to": {"revision": 2}}));
     let status = ended(&world, &name).await;
-    assert_eq!((status.phase, status.reason.as_str()), (Some(RollbackPhase::Failed), "Contended"), "{}", status.message);
+    assert_eq!(
+        (status.phase, status.reason.as_str()),
+        (Some(RollbackPhase::Failed), "Contended"),
+        "{}",
+        status.message
+    );
     assert!(status.message.ends_with(" was put back by Rollback by-hand after the undo"), "{}", status.message);
 }

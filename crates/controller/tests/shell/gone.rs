@@ -135,10 +135,14 @@ async fn the_question_of_a_policy_that_is_deleted_while_nobody_runs() {
 async fn the_question_of_another_policy_and_a_persons_own_stay_open() {
     let world = asked().await;
     let target = json!({"kind": "Deployment", "name": "checkout"});
-    world.api.apply("snapback.dev/v1alpha1", "rollbackpolicies", &json!({
-        "apiVersion": "snapback.dev/v1alpha1", "kind": "RollbackPolicy",
-        "metadata": {"name": "other", "namespace": NAMESPACE}, "spec": {"targetRef": target}
-    }));
+    world.api.apply(
+        "snapback.dev/v1alpha1",
+        "rollbackpolicies",
+        &json!({
+            "apiVersion": "snapback.dev/v1alpha1", "kind": "RollbackPolicy",
+            "metadata": {"name": "other", "namespace": NAMESPACE}, "spec": {"targetRef": target}
+        }),
+    );
     world.api.apply("snapback.dev/v1alpha1", "rollbacks", &json!({
         "apiVersion": "snapback.dev/v1alpha1", "kind": "Rollback", "metadata": {"name": "zz", "namespace": NAMESPACE},
         "spec": {"target": target, "trigger": {"type": "Manual"}, "requireApproval": true}

@@ -27,7 +27,9 @@ pub use jobs::{
 };
 pub use preflight::{cannot_work, is_to_be_looked_through};
 pub use probe::{Answer, LONGEST_PATH, Probe, Reply, Scheme, asked, is_path, judge_answers};
-pub use step::{Act, Step, WHO, handed_back, how_to_release, step, surge_restored, told_as, undo_accepted, undo_refused};
+pub use step::{
+    Act, Step, WHO, handed_back, how_to_release, step, surge_restored, told_as, undo_accepted, undo_refused,
+};
 pub use surge::{RAISED, RollingUpdate, amount_from_text, amount_to_text};
 pub use unwedge::{MOST_DELETED, Stuck};
 pub use verify::{Limit, Verification, verify};

@@ -28,8 +28,9 @@ impl Seen {
         if short(other) == short(&name) {
             return None;
         }
-        let problem =
-            format!("RollbackPolicy {other} ({place}) chooses {target} as well, and only the older of the two would judge it");
+        let problem = format!(
+            "RollbackPolicy {other} ({place}) chooses {target} as well, and only the older of the two would judge it"
+        );
         Some(Said::error("Conflicted", field, problem, "delete one of the two"))
     }
 }
@@ -66,7 +67,8 @@ mod tests {
     #[test]
     fn the_second_policy_of_a_deployment_is_told_with_the_first() {
         let found = said(&[("a", "", WEB), ("b", ", namespace: shop", WEB)]);
-        let problem = "RollbackPolicy a (a.yaml:5) chooses Deployment web as well, and only the older of the two would judge it";
+        let problem =
+            "RollbackPolicy a (a.yaml:5) chooses Deployment web as well, and only the older of the two would judge it";
         assert_eq!(found, [None, Some(problem.to_owned())]);
     }
 
@@ -82,7 +84,8 @@ mod tests {
     fn of_selectors_the_same_one_is_told() {
         let one = "selector: {matchLabels: {team: a, tier: web}}";
         let same = "selector: {matchLabels: {tier: web, team: a}}";
-        let found = said(&[("a", "", one), ("b", "", same), ("c", "", "selector: {matchLabels: {team: b}}"), ("d", "", WEB)]);
+        let found =
+            said(&[("a", "", one), ("b", "", same), ("c", "", "selector: {matchLabels: {team: b}}"), ("d", "", WEB)]);
         let told: Vec<bool> = found.iter().map(Option::is_some).collect();
         assert_eq!(told, [false, true, false, false]);
     }

@@ -197,7 +197,8 @@ fn an_approval_that_nobody_gives_expires() {
     let patient = Order { approval_timeout: None, cause: Some("errors: 12 % are over 5 %".to_owned()), ..asking };
     let waiting = step(&patient, &Progress::default(), Some(&complete_v2()), None, at(36000));
     assert_eq!((waiting.progress.phase, waiting.next_look), (Some(Phase::AwaitingApproval), None));
-    let wrong = " waits for a person (the policy's mode is Approve). What is wrong: errors: 12 % are over 5 %. To approve";
+    let wrong =
+        " waits for a person (the policy's mode is Approve). What is wrong: errors: 12 % are over 5 %. To approve";
     assert!(waiting.message.contains(wrong), "{}", waiting.message);
 }
 
