@@ -55,7 +55,9 @@ pub struct RollbackPolicySpec {
     pub selector: Option<LabelSelectorSpec>,
     /// Who acts: Automatic (Snapback), Approve (a person approves each rollback), Observe (nothing is changed, only
     /// reported). Default: Automatic.
+    // In the schema, so that the column and `--field-selector spec.mode=Automatic` show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "Automatic"))]
     pub mode: Option<ModeName>,
     /// Stops judging at once. A rollback that has begun is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -346,8 +346,9 @@ windows:
     /// The schema must not say what is not looked at here.
     #[test]
     fn no_keyword_of_the_schema_is_left_out() {
-        const KNOWN: [&str; 21] = [
+        const KNOWN: [&str; 22] = [
             "additionalProperties",
+            "default",
             "description",
             "enum",
             "format",
