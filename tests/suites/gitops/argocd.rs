@@ -204,10 +204,14 @@ impl<'a> Application<'a> {
 
     /// Makes its Application.
     pub(crate) fn create(&self, applies: Applies) -> Result<()> {
+        self.create_with(&self.spec(applies))
+    }
+
+    /// Makes its Application with this spec.
+    pub(crate) fn create_with(&self, spec: &Value) -> Result<()> {
         let made = self.bed.tools.apply(&format!(
-            "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {{name: {}, namespace: {NAMESPACE}}}\nspec: {}\n",
+            "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {{name: {}, namespace: {NAMESPACE}}}\nspec: {spec}\n",
             self.namespace,
-            self.spec(applies)
         ));
         made.map(drop)
     }

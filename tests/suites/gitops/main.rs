@@ -15,6 +15,7 @@ mod helm;
 #[path = "../shared/operator.rs"]
 mod in_process;
 mod many;
+mod parents;
 mod undone;
 mod uninstall;
 
@@ -31,7 +32,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 40] = [
+const TESTS: [Test; 43] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -61,6 +62,7 @@ const TESTS: [Test; 40] = [
     ("argocd_keeps_the_hold_for_a_commit_outside_of_its_paths", argocd_facts::another_commit_and_the_paths),
     ("argocd_puts_v2_back_when_the_hold_is_off_too_early", argocd_facts::taken_off_too_early),
     ("argocd_undoes_the_hold_in_an_application_set_unless_told_not_to", argocd_facts::an_application_set),
+    ("argocd_undoes_the_hold_in_an_application_of_applications_unless_told_not_to", parents::puts_back),
     ("flux_undone_from_commit_to_commit", undone::flux_from_commit_to_commit),
     ("flux_undone_a_commit_elsewhere_starts_no_bad_pod", undone::flux_a_commit_elsewhere),
     ("flux_undone_a_revert_in_git_ends_the_hold", undone::flux_a_revert),
@@ -79,6 +81,8 @@ const TESTS: [Test; 40] = [
     ("argocd_undone_and_flux_the_operator_can_do_nothing_but_hold", undone::confined),
     ("argocd_undone_and_flux_uninstalling_ends_all_holds", uninstall::ends_all_holds),
     ("argocd_undone_what_cannot_be_held_ends_its_fight", undone::argo_an_application_set),
+    ("argocd_undone_a_child_that_its_parent_keeps_ends_its_fight", parents::kept_by_its_parent),
+    ("argocd_undone_a_child_that_its_parent_leaves_alone_is_held", parents::left_alone_by_its_parent),
     ("argocd_tells_the_health_of_a_policy", examples::argocd_health),
     ("argocd_examples_are_taken", examples::argocd),
     ("flux_examples_are_taken", examples::flux),

@@ -3,7 +3,9 @@
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use snapback_core::gitops::{Application, HelmReleaseLook, Kustomization, Look, REQUESTED_AT, Tool, ToolKind};
+use snapback_core::gitops::{
+    Application, HelmReleaseLook, Kustomization, Look, REQUESTED_AT, Tool, ToolKind, leaves_alone,
+};
 use snapback_core::workload::Kind;
 
 use crate::FIELD_MANAGER;
@@ -29,18 +31,41 @@ pub async fn look(client: &Client, config: &GitOpsConfig, tool: &Tool, workload:
     match tool.kind {
         ToolKind::Application | ToolKind::PossibleApplication => {
             let mut application = Application::read(&raw, workload);
-            if let Some(set) = application.parent.as_deref().and_then(|parent| parent.strip_prefix("ApplicationSet ")) {
-                let sets = dynamic(client, "ApplicationSet", &namespace(config, tool));
-                match get(&sets, set).await {
-                    Ok(Some(set)) if Application::is_left_alone(&set) => application.parent = None,
-                    Err(Got::Unknown(why)) => return Look::Unknown(why),
-                    _ => {}
-                }
+            match is_left_alone(client, config, tool, &application).await {
+                Ok(true) => application.parent = None,
+                Ok(false) => {}
+                Err(why) => return Look::Unknown(why),
             }
             Look::Application(application)
         }
         ToolKind::Kustomization => Look::Kustomization(Kustomization::read(&raw, workload)),
         ToolKind::HelmRelease => Look::HelmRelease(HelmReleaseLook::read(&raw)),
+    }
+}
+
+/// Whether the parent of an Application leaves the field of it alone that a hold switches off.
+async fn is_left_alone(
+    client: &Client,
+    config: &GitOpsConfig,
+    tool: &Tool,
+    application: &Application,
+) -> Result<bool, String> {
+    let parent = application.parent.as_deref().and_then(|parent| parent.split_once(' '));
+    let own = namespace(config, tool);
+    let found = match parent {
+        Some(("ApplicationSet", set)) => get(&dynamic(client, "ApplicationSet", &own), set).await,
+        Some(("Application", above)) => {
+            // Outside Argo CD's own namespace: `<namespace>_<name>`.
+            let (place, above) = above.split_once('_').unwrap_or((&config.argocd.namespace, above));
+            get(&dynamic(client, "Application", place), above).await
+        }
+        _ => return Ok(false),
+    };
+    match found {
+        Ok(Some(set)) if set["kind"] == "ApplicationSet" => Ok(Application::is_left_alone(&set)),
+        Ok(Some(above)) => Ok(leaves_alone(&above, (&own, &tool.name))),
+        Ok(None) | Err(Got::Forbidden(_)) => Ok(false),
+        Err(Got::Unknown(why)) => Err(why),
     }
 }
 

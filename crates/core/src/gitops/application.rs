@@ -69,11 +69,6 @@ impl Application {
 
     /// Whether an `ApplicationSet` leaves the field alone that a hold switches off.
     pub fn is_left_alone(set: &Value) -> bool {
-        let covers = |pointer: &Value| {
-            pointer
-                .as_str()
-                .is_some_and(|pointer| SELF_HEAL == pointer || SELF_HEAL.starts_with(&format!("{pointer}/")))
-        };
         let ignores = |rule: &Value| {
             // One for a single Application may be for another.
             rule["name"].as_str().is_none_or(str::is_empty)
@@ -83,6 +78,11 @@ impl Application {
         let policy = set["spec"]["syncPolicy"]["applicationsSync"].as_str();
         rules.is_some_and(|rules| rules.iter().any(ignores)) || matches!(policy, Some("create-only" | "create-delete"))
     }
+}
+
+/// Whether this pointer is to the field that a hold switches off, or to what that is in.
+pub(super) fn covers(pointer: &Value) -> bool {
+    pointer.as_str().is_some_and(|pointer| SELF_HEAL == pointer || SELF_HEAL.starts_with(&format!("{pointer}/")))
 }
 
 /// The `Rollback`s that hold an Application, sorted.

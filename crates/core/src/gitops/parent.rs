@@ -1,0 +1,72 @@
+//! What an Application that delivers another one leaves alone of it.
+
+use serde_json::Value;
+
+use super::application::covers;
+
+/// The sync option without which a difference is ignored until the next sync, and then put back.
+const RESPECTED: &str = "RespectIgnoreDifferences=true";
+
+/// Whether the Application `above` leaves the field alone that a hold switches off, of the Application of this namespace and name.
+pub fn leaves_alone(above: &Value, (namespace, name): (&str, &str)) -> bool {
+    let is_meant = |rule: &Value| {
+        let any = |key: &str, own: &str| rule[key].as_str().is_none_or(|one| one.is_empty() || one == own);
+        let like = |key: &str, own: &str| rule[key] == own || rule[key] == "*";
+        like("group", "argoproj.io") && like("kind", "Application") && any("name", name) && any("namespace", namespace)
+    };
+    let ignores = |rule: &Value| rule["jsonPointers"].as_array().is_some_and(|all| all.iter().any(covers));
+    let spec = &above["spec"];
+    let options = spec["syncPolicy"]["syncOptions"].as_array();
+    let rules = spec["ignoreDifferences"].as_array();
+    options.is_some_and(|options| options.iter().any(|one| one == RESPECTED))
+        && rules.is_some_and(|rules| rules.iter().any(|rule| is_meant(rule) && ignores(rule)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const STORE: (&str, &str) = ("argocd", "store");
+
+    fn above(rule: &Value) -> Value {
+        json!({"spec": {"ignoreDifferences": [rule], "syncPolicy": {"syncOptions": ["Prune=false", RESPECTED]}}})
+    }
+
+    fn rule(more: &Value) -> Value {
+        let mut rule = json!({"group": "argoproj.io", "kind": "Application", "jsonPointers": ["/metadata/labels", "/spec/syncPolicy"]});
+        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rule
+    }
+
+    #[test]
+    fn what_the_documentation_says_is_enough() {
+        assert!(leaves_alone(&above(&rule(&json!({}))), STORE));
+        assert!(leaves_alone(&above(&rule(&json!({"name": "store", "namespace": "argocd"}))), STORE));
+        assert!(leaves_alone(&above(&rule(&json!({"group": "*", "kind": "*", "name": ""}))), STORE));
+    }
+
+    #[test]
+    fn a_rule_for_something_else_is_not() {
+        for other in [
+            json!({"group": "apps"}),
+            json!({"kind": "ApplicationSet"}),
+            json!({"name": "cart"}),
+            json!({"namespace": "team-a"}),
+            json!({"jsonPointers": ["/spec/source"]}),
+            json!({"jsonPointers": null}),
+        ] {
+            assert!(!leaves_alone(&above(&rule(&other)), STORE), "{other}");
+        }
+        assert!(!leaves_alone(&json!({}), STORE));
+    }
+
+    #[test]
+    fn what_is_ignored_and_not_respected_comes_back_with_the_next_sync() {
+        let mut above = above(&rule(&json!({})));
+        above["spec"]["syncPolicy"]["syncOptions"] = json!(["RespectIgnoreDifferences=false"]);
+        assert!(!leaves_alone(&above, STORE));
+        above["spec"]["syncPolicy"] = json!({});
+        assert!(!leaves_alone(&above, STORE));
+    }
+}
