@@ -24,12 +24,17 @@ impl Repository {
 
     /// Writes a file and commits it; gives the revision. The same content again is a commit without changes.
     pub(crate) fn commit(&self, file: &str, content: &str) -> Result<String> {
-        let path = self.path.join(file);
-        std::fs::create_dir_all(path.parent().context("a file in the repository")?)?;
-        std::fs::write(path, content)?;
+        self.write(file, content)?;
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "--allow-empty", "--message", file])?;
         self.head()
+    }
+
+    /// Writes a file, for the next commit.
+    pub(crate) fn write(&self, file: &str, content: &str) -> Result<()> {
+        let path = self.path.join(file);
+        std::fs::create_dir_all(path.parent().context("a file in the repository")?)?;
+        Ok(std::fs::write(path, content)?)
     }
 
     /// Deletes a file by a commit; gives the revision.

@@ -18,6 +18,7 @@ mod many;
 mod parents;
 mod undone;
 mod uninstall;
+mod waves;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 43] = [
+const TESTS: [Test; 49] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -83,6 +84,12 @@ const TESTS: [Test; 43] = [
     ("argocd_undone_what_cannot_be_held_ends_its_fight", undone::argo_an_application_set),
     ("argocd_undone_a_child_that_its_parent_keeps_ends_its_fight", parents::kept_by_its_parent),
     ("argocd_undone_a_child_that_its_parent_leaves_alone_is_held", parents::left_alone_by_its_parent),
+    ("argocd_undone_between_two_waves_the_later_one_comes_all_the_same", waves::between_two_waves),
+    ("argocd_undone_behind_a_gate_the_later_wave_does_not_come", waves::behind_a_gate),
+    ("argocd_undone_behind_a_gate_each_retry_brings_it_back", waves::behind_a_gate_with_retries),
+    ("argocd_undone_without_self_heal_stays_without_a_hold", waves::without_self_heal),
+    ("argocd_undone_a_sync_by_hand_under_the_hold_is_undone_again", waves::a_sync_by_hand),
+    ("argocd_undone_while_a_sync_by_hand_is_under_way", waves::during_a_sync_by_hand),
     ("argocd_tells_the_health_of_a_policy", examples::argocd_health),
     ("argocd_examples_are_taken", examples::argocd),
     ("flux_examples_are_taken", examples::flux),

@@ -39,7 +39,12 @@ spec:
     .map(drop)
 }
 
-fn policy(bed: &Bed, namespace: &str, what: &str, is_so: impl Fn(&RollbackPolicy) -> bool) -> Result<RollbackPolicy> {
+pub(crate) fn policy(
+    bed: &Bed,
+    namespace: &str,
+    what: &str,
+    is_so: impl Fn(&RollbackPolicy) -> bool,
+) -> Result<RollbackPolicy> {
     let policies: Api<RollbackPolicy> = Api::namespaced(bed.client.clone(), namespace);
     let mut last = None;
     until(what, || {
