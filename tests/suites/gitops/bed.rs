@@ -117,7 +117,11 @@ impl Bed {
         let namespace = ["--namespace=snapback-system", "--create-namespace", "--set=replicas=0"];
         let held = ["--set=config.gitops.argocd.enabled=true", "--set=config.gitops.flux.enabled=true"];
         let install = ["install", "snapback", &chart.to_string_lossy()];
-        self.tools.helm(&[&install[..], &namespace, &held].concat()).map(drop)
+        self.tools.helm(&[&install[..], &namespace, &held].concat())?;
+        // A machine with much to do serves a kind later than it has been created.
+        let kinds = ["crd/rollbackpolicies.snapback.dev", "crd/rollbacks.snapback.dev"];
+        let wait = ["wait", "--for=condition=Established", "--timeout=30s"];
+        self.tools.kubectl(&[&wait[..], &kinds].concat()).map(drop)
     }
 
     /// Waits until `checkout` is older than what is made next: a policy of the same second would judge it.

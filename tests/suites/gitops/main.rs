@@ -15,7 +15,9 @@ mod helm;
 #[path = "../shared/operator.rs"]
 mod in_process;
 mod many;
+mod pages;
 mod parents;
+mod transcript;
 mod undone;
 mod uninstall;
 mod waves;
@@ -33,7 +35,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 49] = [
+const TESTS: [Test; 52] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -91,6 +93,9 @@ const TESTS: [Test; 49] = [
     ("argocd_undone_a_sync_by_hand_under_the_hold_is_undone_again", waves::a_sync_by_hand),
     ("argocd_undone_while_a_sync_by_hand_is_under_way", waves::during_a_sync_by_hand),
     ("argocd_tells_the_health_of_a_policy", examples::argocd_health),
+    ("flux_docs_print_what_they_say", pages::with_flux),
+    ("argocd_docs_print_what_they_say", pages::with_argocd),
+    ("helm_docs_print_what_they_say", pages::with_helm),
     ("argocd_examples_are_taken", examples::argocd),
     ("flux_examples_are_taken", examples::flux),
 ];
