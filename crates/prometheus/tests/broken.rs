@@ -4,7 +4,7 @@
 //! release that is as good as the one before; the replies are broken in every way that we know of.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::panic, reason = "tests")]
 
-#[path = "../../core/tests/it/support/mod.rs"]
+#[path = "../../core/tests/support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;

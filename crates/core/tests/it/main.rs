@@ -15,6 +15,7 @@ mod readiness;
 mod rollback_steps;
 mod saturation;
 mod sequential;
+#[path = "../support/mod.rs"]
 mod support;
 mod timelines;
 mod windows;
