@@ -227,4 +227,12 @@ mod tests {
         assert!(Application::is_left_alone(&policy("create-only")));
         assert!(!Application::is_left_alone(&policy("create-update")));
     }
+
+    #[test]
+    fn all_records_that_hold_it_are_known() {
+        let held = |by: &str| holders(&json!({"metadata": {"annotations": {"snapback.dev/held-by": by}}}));
+        assert_eq!(held("shop/one,shop/two"), ["shop/one", "shop/two"]);
+        assert_eq!(held("shop/one,"), ["shop/one"]);
+        assert!(held("").is_empty() && holders(&json!({})).is_empty());
+    }
 }

@@ -225,4 +225,20 @@ mod tests {
         };
         assert_eq!(deliverers(&marks), [Deliverer::Controller("Kafka/orders".to_owned())]);
     }
+
+    #[test]
+    fn a_tracking_id_whose_names_are_none_says_nothing() {
+        for application in ["team-a_../x", "../x_store", "Store!"] {
+            let id = format!("{application}:apps/Deployment:shop/checkout");
+            assert_eq!(told(&[], &[(TRACKING_ID, &id)]), Vec::<String>::new(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_kind_is_read_by_its_name() {
+        for kind in [ToolKind::Application, ToolKind::Kustomization, ToolKind::HelmRelease] {
+            assert_eq!(ToolKind::read(kind.as_str()), Some(kind));
+        }
+        assert_eq!(ToolKind::read("Deployment"), None);
+    }
 }

@@ -179,4 +179,13 @@ mod tests {
         assert!(applied("v1", "d1").delivers);
         assert!(!read(&json!({"status": {"inventory": {"entries": [{"id": "shop_cart_apps_Deployment"}]}}})).delivers);
     }
+
+    #[test]
+    fn it_is_busy_while_it_reconciles_or_does_not_know_yet() {
+        let with = |type_: &str, status: &str| {
+            read(&json!({"status": {"conditions": [{"type": type_, "status": status, "reason": "Progressing"}]}})).busy
+        };
+        assert!(with("Reconciling", "True") && with("Ready", "Unknown"));
+        assert!(!with("Ready", "True") && !with("Reconciling", "False"));
+    }
 }

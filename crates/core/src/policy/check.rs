@@ -201,3 +201,17 @@ pub enum Relative {
     /// The same query before the rollout: the limit is the bound times that value.
     Baseline,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Quantile, Rule};
+
+    #[test]
+    fn a_check_is_called_as_its_manifest_calls_it() {
+        let latency = Rule::Latency { quantile: Quantile::P95, max: Some(0.3), max_ratio: None };
+        let kinds = [Rule::error_rate(0.05), latency, Rule::CrashRate { max: 0.5 }, Rule::TrafficDrop { max: 0.5 }];
+        assert_eq!(kinds.map(|rule| rule.kind()), ["errorRate", "latency", "crashRate", "trafficDrop"]);
+        let quantiles = [Quantile::P50, Quantile::P90, Quantile::P95, Quantile::P99];
+        assert_eq!(quantiles.map(Quantile::name), ["p50", "p90", "p95", "p99"]);
+    }
+}

@@ -73,6 +73,7 @@ mod tests {
         assert_eq!(rounds(json!("25%"), json!("25%"), 20), 2);
         assert_eq!(rounds(json!(1), json!(0), 20), 20);
         assert_eq!(rounds(json!("100%"), json!(0), 20), 1);
+        assert_eq!(rounds(json!("30%"), json!(0), 7), 3);
         // One replica: the surge is rounded up, the unavailable down.
         assert_eq!(rounds(json!("25%"), json!("25%"), 1), 1);
         assert_eq!(rounds(json!(0), json!("10%"), 5), 5);

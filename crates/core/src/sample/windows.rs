@@ -237,6 +237,15 @@ mod tests {
         assert_eq!(counted, [(40.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 7.0), (0.0, 2.0)]);
     }
 
+    #[test]
+    fn what_a_name_counted_as_anothers_is_not_the_new_ones() {
+        let side = |_: &str, at: Timestamp| Some(if at.as_second() <= 30 { Side::Old } else { Side::New });
+        let points = [(0, 100.0), (30, 140.0), (60, 170.0), (90, 180.0)];
+        let found = windows(&[series("web-0", Counts::Good, "200", &points)], side);
+        let counted: Vec<(f64, f64)> = found.iter().map(|window| (window.old.good, window.new.good)).collect();
+        assert_eq!(counted, [(40.0, 0.0), (0.0, 0.0), (0.0, 10.0)]);
+    }
+
     proptest::proptest! {
         #[test]
         fn windows_add_up_to_the_whole_increase(steps in proptest::collection::vec(0u32..1000, 2..40)) {

@@ -60,7 +60,9 @@ fn a_budget_that_begins_to_burn_with_the_rollout_is_a_breach_after_three_looks()
     let mut asked = calm();
     answered(&mut asked, "5m", &[0.001, 0.05, 0.05]);
     answered(&mut asked, "1h", &[0.001, 0.02, 0.0223]);
-    assert_eq!(said(&judged(&asked)), (Verdict::Inconclusive, &Why::CountingUp));
+    let early = judged(&asked);
+    assert_eq!(said(&early), (Verdict::Inconclusive, &Why::CountingUp));
+    assert!(early.message.ends_with("14.4, 2 of 3 looks in a row; before the rollout at most 1"), "{}", early.message);
     answered(&mut asked, "5m", &[0.001, 0.05, 0.05, 0.05]);
     answered(&mut asked, "1h", &[0.001, 0.02, 0.0223, 0.0223]);
     let result = judged(&asked);
@@ -87,6 +89,9 @@ fn a_budget_that_lasts_passes() {
     let result = judged(&calm());
     assert_eq!(said(&result), (Verdict::Passing, &Why::WithinLimit));
     assert_eq!(result.covered.as_secs(), 4 * STEP);
+    let told = "since the rollout the error budget burns at 0 times the rate of the objective over 5m and 1h, against a \
+                limit of 14.4";
+    assert_eq!(result.message, told);
 }
 
 #[test]

@@ -124,7 +124,9 @@ fn a_first_revision_has_nothing_before_it() {
 #[test]
 fn a_replica_set_without_a_number_is_none_of_the_deployments() {
     let unnumbered = workload("v2", vec![revision("v1", 0, 0, 0), revision("v2", 1, 3, 3)]);
-    assert_eq!(refused(&unnumbered, None, &Remembered::default()).0, "NothingToGoBackTo");
+    let (reason, message) = refused(&unnumbered, None, &Remembered::default());
+    assert_eq!(reason, "NothingToGoBackTo");
+    assert!(message.ends_with("there are 1 (live)"), "{message}");
 }
 
 #[test]

@@ -283,3 +283,19 @@ fn bad_windows_in_a_row_are_held_back_in_the_same_way() {
     story.alone(3, BAD, FINE);
     assert_eq!(said(&story.judge(max(), &[story.control()])), BREACHED, "the release is bad by itself");
 }
+
+#[test]
+fn looks_cover_the_time_since_the_rollout_was_complete() {
+    let mut story = Story::after(FINE);
+    story.alone(6, FINE, FINE);
+    assert_eq!(story.errors().covered.as_secs(), 6 * STEP);
+}
+
+/// The old pods are gone, and in one look nobody asks anything.
+#[test]
+fn a_look_without_requests_is_none_without_old_pods() {
+    let mut story = Story::after(FINE);
+    story.steps(3, Some(FINE), Some(BAD), Some(BAD)).steps(1, None, Some(NOTHING), Some(BAD));
+    story.steps(3, Some(FINE), Some(BAD), Some(BAD));
+    assert_eq!(said(&story.errors()), BREACHED, "old pods serve beside the new ones, and are well");
+}

@@ -9,8 +9,8 @@ use snapback_core::gitops::{
     Application, Claim, Deliverer, Delivery, HelmReleaseLook, Hold, HoldAct, Kustomization, Look, Mark, Plan, Scene,
     Tended, Tool, ToolKind, Trial, begin, leads, plan, tend,
 };
-use snapback_core::notice::Reason;
-use snapback_core::rollback::{Act, Phase, Progress, Step, step};
+use snapback_core::notice::{Notice, Reason};
+use snapback_core::rollback::{Act, JobRun, Phase, Progress, Step, step};
 use snapback_core::workload::Kind;
 
 fn tool(kind: ToolKind) -> Tool {
@@ -165,6 +165,11 @@ fn what_cannot_be_held_is_told_and_the_undo_goes_on() {
             "does not say",
         ),
         (ToolKind::Application, Look::Application(kept), "ApplicationSet stores"),
+        (
+            ToolKind::HelmRelease,
+            Look::HelmRelease(HelmReleaseLook { remote: true, corrects: true, release: Some("v2".into()) }),
+            "cluster",
+        ),
     ] {
         let next = first(&planned(kind, &look), &Progress::default(), 1);
         assert_eq!((next.act, reasons(&next.notices)), (Act::Undo, vec![Reason::HoldRefused]), "{look:?}");
@@ -537,6 +542,98 @@ fn a_hold_says_nothing_of_the_phase() {
 // Whatever comes in whatever order.
 
 /// What a tool may be found as, in the order of a look each second.
+#[test]
+fn a_helm_release_that_corrects_drift_is_held_by_its_label() {
+    let corrects = HelmReleaseLook { remote: false, corrects: true, release: Some("v2".into()) };
+    assert!(matches!(planned(ToolKind::HelmRelease, &Look::HelmRelease(corrects)), Plan::Label(..)));
+}
+
+/// A person has just approved, the data is taken back, and Helm's own record will be wrong: of that only what is true before
+/// the undo is noted while its tool is being held.
+#[test]
+fn what_goes_before_a_hold_is_noted_and_what_comes_after_it_is_not() {
+    let plan = planned(ToolKind::Application, &Look::Application(application("b4d")));
+    let taken_back = JobRun {
+        job: "down".into(),
+        requested: at(1),
+        created: Some(at(1)),
+        refused: None,
+        ended: Some(at(2)),
+        failure: None,
+    };
+    let mut next = step(&order(), &Progress::default(), Some(&complete_v2()), None, at(3));
+    next.progress.approved = Some(at(3));
+    next.progress.migration = Some(taken_back.clone());
+    next.residue = Some("what Helm keeps".into());
+    next.notices.push(Notice::new(Reason::RollbackStarted, "it begins"));
+    let waits = begin(&order(), &Progress::default(), next, &plan, at(3));
+    assert_eq!((waits.progress.approved, waits.progress.migration), (Some(at(3)), Some(taken_back)));
+    assert_eq!((waits.residue, waits.notices, waits.next_look), (None, Vec::new(), Some(SignedDuration::from_secs(1))));
+    let told = "Argo CD Application flux/apps is being held, so that it does not bring web:v2 (v2) back";
+    assert_eq!(waits.message, told);
+}
+
+#[test]
+fn a_hold_remembers_why_it_was_not_let_in() {
+    let asked = || Hold { placed: None, because: None, ..hold(ToolKind::Application) };
+    let refused = asked().refused("forbidden".into(), at(5));
+    assert_eq!(
+        (refused.because.as_deref(), refused.ended, refused.was_refused()),
+        (Some("forbidden"), Some(at(5)), true)
+    );
+    let unanswered = asked().unanswered("no answer".into());
+    assert_eq!(
+        (unanswered.because.as_deref(), unanswered.was_refused()),
+        (Some("no answer"), false),
+        "it may be in place"
+    );
+    let placed = Hold { ended: Some(at(9)), ..hold(ToolKind::Application) };
+    assert!(!placed.was_refused(), "it was there");
+}
+
+#[test]
+fn a_commit_is_told_by_its_first_digits() {
+    let told = |revision: &str| {
+        let mark = Mark { revision: Some(revision.into()), digest: None };
+        Hold { mark, ..hold(ToolKind::Kustomization) }.told()
+    };
+    let hash = "0123456789abcdef0123456789abcdef01234567";
+    assert!(told(&format!("main@sha1:{hash}")).ends_with("newer than main@sha1:0123456789"));
+    assert!(told(hash).ends_with("newer than 0123456789"));
+    assert!(told("release-0123456789-0123456789-x").ends_with("newer than release-0123456789-0123456789-x"));
+    assert!(told("0123456789abcde").ends_with("newer than 0123456789abcde"), "too short for a hash");
+}
+
+#[test]
+fn the_mark_of_a_trial_is_read_as_it_is_written() {
+    for trial in [Trial::Paused, Trial::Open] {
+        assert_eq!(Trial::read(trial.as_str()), trial);
+    }
+    assert_eq!(Trial::Paused.as_str(), "paused");
+    assert_eq!(Trial::read("anything"), Trial::Open, "what nobody wrote says least");
+}
+
+#[test]
+fn a_new_trial_forgets_why_the_last_one_ended() {
+    let stage = Stage::live("v1");
+    let before = Hold { because: Some("nobody came".into()), tried: Some(at(1)), ..hold(ToolKind::Kustomization) };
+    let begun = tend(&before, &Look::Kustomization(kustomization("v3")), &stage.scene(), at(10_000));
+    assert_eq!((begun.act, begun.hold.because), (HoldAct::Try, None));
+    let trial = Stage::live("v2");
+    let scene = Scene { trial: Some(Trial::Paused), is_labelled: false, ..trial.scene() };
+    let again = tend(&before, &Look::Kustomization(kustomization("v3")), &scene, at(10));
+    assert_eq!((again.act, again.hold.because), (HoldAct::UndoAgain, None));
+}
+
+#[test]
+fn a_trial_of_a_kustomization_that_is_gone_ends() {
+    let stage = Stage::live("v1");
+    let scene = Scene { trial: Some(Trial::Paused), is_labelled: false, ..stage.scene() };
+    let tried = Hold { tried: Some(at(100)), ..hold(ToolKind::Kustomization) };
+    let over = tend(&tried, &Look::Absent, &scene, at(101));
+    assert_eq!((over.act, over.hold.because.as_deref()), (HoldAct::Let, Some("the Kustomization is gone")));
+}
+
 fn any_look() -> impl Strategy<Value = Look> {
     let revisions = prop::sample::select(vec!["v1", "v2", "v3"]);
     let kustomizations =

@@ -441,3 +441,73 @@ fn a_pod_that_is_still_an_old_one_is_compared_with() {
     let baseline = result.baseline.unwrap();
     assert!((baseline - 1.0 / 101.0).abs() < 1e-9, "web-9 is nobody's: {result:?}");
 }
+
+#[test]
+fn a_deployment_is_rolled_out_by_the_facts_of_its_replica_sets() {
+    let of = |change: fn(&mut Workload)| {
+        let mut workload = complete_v2();
+        change(&mut workload);
+        rolled_out(&workload, &version("v2"))
+    };
+    assert_eq!(of(|_| ()), Ok(()));
+    let unavailable = |available| Err(Incomplete::Unavailable { available, wanted: 3 });
+    assert_eq!(of(|one| one.revisions[1].observed = false), unavailable(3), "its status is of another spec");
+    assert_eq!(of(|one| one.revisions[1].desired = 2), unavailable(3));
+    assert_eq!(of(|one| one.revisions[1].replicas = 4), unavailable(3));
+    assert_eq!(of(|one| one.revisions[1].available = 2), unavailable(2));
+    assert_eq!(of(|one| one.revisions[0].replicas = 1), Err(Incomplete::OldPods { remaining: 1 }));
+    assert_eq!(of(|one| one.generation = 2), Err(Incomplete::NotObserved));
+}
+
+#[test]
+fn of_two_replica_sets_of_one_template_the_one_that_runs_is_meant_else_the_oldest() {
+    let named = |name: &str, created: i64, desired| {
+        let uid = snapback_core::ids::ReplicaSetUid::new(name);
+        snapback_core::workload::Revision { uid, created: at(created), ..revision("v1", created, desired, desired) }
+    };
+    let meant = |sets: Vec<snapback_core::workload::Revision>| {
+        workload("v1", sets).revision(&version("v1")).map(|one| one.uid.as_str().to_owned()).unwrap()
+    };
+    assert_eq!(meant(vec![named("old", 1, 0), named("new", 2, 3)]), "new");
+    assert_eq!(meant(vec![named("old", 1, 3), named("new", 2, 0)]), "old");
+    assert_eq!(meant(vec![named("new", 2, 0), named("old", 1, 0)]), "old");
+}
+
+#[test]
+fn without_a_partition_no_pod_is_spared() {
+    let started_at_four = Replacing { first: 4, ..Replacing::default() };
+    assert!(!started_at_four.spares(&numbered("v1", 2)));
+}
+
+#[test]
+fn half_of_the_new_pods_that_hang_are_the_releases_fault() {
+    let pods = vec![hanging(numbered("v2", 0), 20), numbered("v2", 1)];
+    assert!(stuck_with(Kind::DaemonSet, pods).order.is_some());
+}
+
+#[test]
+fn a_rollout_that_was_complete_does_not_get_stuck() {
+    let of_kind = |workload| Workload { kind: Kind::DaemonSet, ..workload };
+    let (v1, _) = observe(None, &of_kind(stateful_set("v1", all("v1"))), Arrival::Before, at(0));
+    let (rolling, _) = observe(Some(&v1), &of_kind(stateful_set("v2", all("v2"))), Arrival::Before, at(10));
+    assert!(rolling.rollout.as_ref().is_some_and(|rollout| rollout.completed.is_some()));
+    let later = of_kind(stateful_set("v2", (0..3).map(|index| hanging(numbered("v2", index), 20)).collect()));
+    assert!(decide(&policy(), rolling, &later, &[passing()], None, at(700)).order.is_none(), "its checks judge it");
+}
+
+#[test]
+fn of_ready_pods_that_stay_only_those_are_named_that_a_person_has_to_delete() {
+    let pods = vec![
+        numbered("v1", 0),
+        numbered("v2", 1),
+        PodFacts { leaving: true, ..numbered("v2", 2) },
+        PodFacts { leaving: true, ..unready(numbered("v2", 3)) },
+    ];
+    let on_delete = Replacing { on_delete: true, ..Replacing::default() };
+    let waiting = look(&undone(), &Workload { replacing: on_delete, ..stateful_set("v1", pods) }, 5);
+    assert!(waiting.message.ends_with("delete them: web-1"), "{}", waiting.message);
+    let leaving = PodFacts { leaving: true, ..numbered("v2", 0) };
+    let raised = partitioned(stateful_set("v1", vec![leaving, numbered("v1", 1), numbered("v1", 2)]), 1);
+    let next = look(&undone(), &Workload { available: 3, ..raised }, 5);
+    assert!(next.progress.rolled_out.is_some(), "the partition keeps nothing that leaves anyway: {}", next.message);
+}

@@ -173,10 +173,10 @@ fn what_comes_after_an_undo_stays_said_while_nobody_can_look() {
 
 #[test]
 fn what_may_cease_by_itself_is_looked_at_again_and_the_rest_is_not() {
-    for reason in ["ReferenceMissing", "KnownGoodFails", "ConfigNotKept"] {
+    for reason in ["ReferenceMissing", "KnownGoodFails", "ConfigNotKept", Data::REASON] {
         assert!(Readiness::may_cease(reason), "{reason}");
     }
-    for reason in ["", "Ready", "ConfigLost", Data::REASON] {
+    for reason in ["", "Ready", "ConfigLost"] {
         assert!(!Readiness::may_cease(reason), "{reason}");
     }
 }
@@ -185,4 +185,21 @@ fn what_may_cease_by_itself_is_looked_at_again_and_the_rest_is_not() {
 fn what_is_open_is_no_obstacle() {
     let failed = Readiness::refused(&reference("v1"), "no");
     assert_eq!(Readiness { ready: true, ..failed }.obstacle(), None);
+}
+
+#[test]
+fn a_restart_of_the_good_revision_counts_as_the_newest_of_its_own() {
+    let again = snapback_core::workload::Revision { number: 3, ..revision("v1", 3, 0, 0) };
+    let sets = vec![revision("v1", 1, 0, 0), revision("v2", 2, 0, 0), again, revision("v4", 4, 3, 3)];
+    let with = |limit| Workload { revision_history_limit: limit, ..workload("v4", sets.clone()) };
+    assert!(history_is_too_short(&reference("v1"), &with(1), None).unwrap().message.contains("at least 2"));
+    assert_eq!(history_is_too_short(&reference("v1"), &with(2), None), None);
+}
+
+#[test]
+fn three_failing_pods_are_all_named() {
+    let mut rolling = workload("v2", vec![revision("v1", 1, 3, 3), revision("v2", 2, 1, 0)]);
+    rolling.pods = (0..3).map(|index| crashing("v1", index)).collect();
+    let message = known_good_fails(&reference("v1"), &rolling).unwrap().message;
+    assert!(message.contains("web-v1-abcd2 (CrashLoop). Going back"), "{message}");
 }

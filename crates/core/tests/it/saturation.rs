@@ -7,6 +7,7 @@ use crate::support::{at, rolling_v2, version};
 use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate_all, saturation_key};
 use snapback_core::policy::{Analysis, Check, Resource, Rule, Severity};
 use snapback_core::sample::{Answer, Missing, Point, Side};
+use snapback_core::workload::Workload;
 
 const STEP: i64 = 30;
 const PROOF: Analysis = Analysis::Sequential { false_alarms: 0.001 };
@@ -21,7 +22,10 @@ fn answered(asked: &mut Asked, resource: Resource, side: Side, before: f64, shar
 }
 
 fn judged(asked: &Asked, method: Analysis, max: &[(Resource, f64)]) -> CheckResult {
-    let workload = rolling_v2();
+    judged_of(&rolling_v2(), asked, method, max)
+}
+
+fn judged_of(workload: &Workload, asked: &Asked, method: Analysis, max: &[(Resource, f64)]) -> CheckResult {
     let check =
         Check { name: "full".into(), severity: Severity::Warning, rule: Rule::Saturation { max: max.to_vec() } };
     let measured = Measured {
@@ -29,7 +33,7 @@ fn judged(asked: &Asked, method: Analysis, max: &[(Resource, f64)]) -> CheckResu
         known_good: Some(&version("v1")),
         since: at(0),
         completed: Some(at(0)),
-        workload: &workload,
+        workload,
         requests: &Err(Missing::Empty),
         latencies: &Err(Missing::Empty),
         past: None,
@@ -62,6 +66,7 @@ fn new_pods_that_stay_full_while_the_old_ones_are_not_are_a_breach() {
     let late = judged(&asked, PROOF, MEMORY);
     assert_eq!(said(&late), (Verdict::Breached, &Why::OutsideLimit));
     assert_eq!(late.first_bad, Some(at(0)));
+    assert!(late.message.ends_with("old ones, 10 looks in a row"), "{}", late.message);
     assert_eq!(judged(&asked, Analysis::Consecutive { failures: 11 }, MEMORY).verdict, Verdict::Inconclusive);
 }
 
@@ -105,4 +110,13 @@ fn pods_without_a_limit_are_told_and_the_other_resource_is_judged() {
     let result = judged(&asked, PROOF, BOTH);
     assert_eq!(result.verdict, Verdict::Breached);
     assert!(result.message.contains("use over 95% of their CPU limit"), "{}", result.message);
+}
+
+#[test]
+fn before_there_is_a_new_pod_nobody_is_told_to_set_limits() {
+    let mut workload = rolling_v2();
+    workload.pods.retain(|pod| pod.owner.as_str() == "uid-v1");
+    let early = judged_of(&workload, &Asked::new(), PROOF, MEMORY);
+    assert_eq!(said(&early), (Verdict::NoData, &Why::NoPods));
+    assert_eq!(early.message, "no pod of this revision yet");
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::{at, complete_v2, pod, revision, version, workload};
+use snapback_core::analysis::sequential::{Against, Limits, Look, Plan, Tally, regression, spare, together};
 use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate_all};
 use snapback_core::policy::{Analysis, Bound, Check, Quantile, Relative, Rule, Severity};
 use snapback_core::sample::{Answer, Counts, Missing, PodSeries};
@@ -521,6 +522,10 @@ fn what_is_suspicious_is_told_of_the_time_since_it_began() {
     let result = story.one(errors());
     assert_eq!(said(&result), (Verdict::Inconclusive, &Why::CountingUp), "{}", result.message);
     assert_eq!(result.window, Some((at(START + 10 * STEP), at(START + 12 * STEP))));
+    assert_eq!(result.first_bad, Some(at(START + 10 * STEP)));
+    let mut fine = Story::new(beside());
+    fine.steps(15, Some((100.0, 0.1, 0.0)), Some((100.0, 0.1, 0.0)));
+    assert_eq!(fine.one(errors()).first_bad, None);
 }
 
 #[test]
@@ -666,4 +671,38 @@ fn traffic_spreads_when_pods_that_served_for_most_of_the_time_before_served_abou
     let idle = |index: i32, look: i64| if index < 2 { Some(100.0) } else { (look > looks / 3).then_some(1.0) };
     assert_eq!(after(&idle), Verdict::Inconclusive, "one that served for long got next to nothing");
     assert_eq!(after(&|index, _| (index == 0).then_some(100.0)), Verdict::Inconclusive, "one alone shares nothing");
+}
+
+#[test]
+fn evidence_of_several_checks_is_weighed_and_not_added() {
+    let both = together(&[0.25, 0.75], &[0.0, 0.0]);
+    assert!(both.abs() < 1e-12, "two checks that say nothing say nothing together: {both}");
+    let one = together(&[0.25, 0.75], &[12.0, 0.0]);
+    assert!((one - (12.0_f64.exp() * 0.25 + 0.75).ln()).abs() < 1e-9, "{one}");
+}
+
+#[test]
+fn counts_that_scatter_are_weaker_evidence_and_so_is_another_time() {
+    let found = |against, among_pods, over_time| {
+        let look = Look { new: vec![Tally::new(100.0, 10.0); 3], old: Tally::new(300.0, 3.0), against, due: None };
+        let plan = Plan { looks: 30, among_pods, over_time, spare: spare(0.001) };
+        regression(&vec![look; 5], &Limits { max: None, ratio: Some(2.0), floor: 0.0 }, &plan).now()
+    };
+    let beside = found(Against::OldPods, 1.0, 4.0);
+    assert!(found(Against::OldPods, 3.0, 4.0) < beside);
+    assert_eq!(found(Against::OldPods, 1.0, 1.0), beside, "what changes for both, cancels");
+    let another_time = found(Against::TheTimeBefore, 1.0, 1.0);
+    assert!(found(Against::TheTimeBefore, 1.0, 4.0) < another_time);
+    assert!(found(Against::TheTimeBefore, 4.0, 1.0) < another_time);
+}
+
+#[test]
+fn silence_is_a_breach_when_it_has_lasted_two_minutes() {
+    let mut story = Story::new(beside());
+    story.steps(3, asked(1000.0), asked(0.0));
+    let early = story.one(Rule::TrafficDrop { max: 0.75 });
+    assert_eq!(said(&early), (Verdict::Inconclusive, &Why::CountingUp), "{}", early.message);
+    story.steps(1, asked(1000.0), asked(0.0));
+    let late = story.one(Rule::TrafficDrop { max: 0.75 });
+    assert_eq!(said(&late), (Verdict::Breached, &Why::OutsideLimit), "{}", late.message);
 }

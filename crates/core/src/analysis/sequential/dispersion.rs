@@ -123,4 +123,21 @@ mod tests {
         assert_eq!(Scatter { chi_squared: 10.0, freedom: 1000.0 }.factor(), 1.0);
         assert_eq!(Scatter { chi_squared: 1e9, freedom: 10.0 }.factor(), MOST);
     }
+
+    #[test]
+    fn scatter_is_pearsons_chi_squared() {
+        // Forty failures of two pods: twenty are expected of each.
+        let two = [pods(&[30.0, 10.0])];
+        assert_eq!(among_pods(&two), Scatter { chi_squared: 10.0, freedom: 1.0 });
+        let over_time = over_time(&[Tally::new(100.0, 30.0), Tally::new(100.0, 10.0)]);
+        assert_eq!(over_time, Scatter { chi_squared: 10.0, freedom: 1.0 });
+    }
+
+    #[test]
+    fn a_pod_that_nobody_asks_says_nothing() {
+        let idle = [Tally::new(100.0, 30.0), Tally::new(100.0, 10.0), Tally::default()];
+        assert_eq!(among_pods(&[idle.to_vec()]), Scatter { chi_squared: 10.0, freedom: 1.0 });
+        assert_eq!(among_pods(&[pods(&[30.0])]), Scatter::default(), "one alone differs from nobody");
+        assert_eq!(among_pods(&[pods(&[0.0, 0.0])]), Scatter::default());
+    }
 }

@@ -128,4 +128,21 @@ mod tests {
         assert_eq!(ratio(Tally::new(10.0, 10.0), Tally::default(), 1.5), [0.0; 4]);
         assert_eq!(ratio(Tally::default(), Tally::new(10.0, 10.0), 1.5), [0.0; 4]);
     }
+
+    #[test]
+    fn the_alternatives_are_multiples_of_what_is_tolerated() {
+        // Half of the requests are new ones, and eight of nine failures: at twice the rate two of three would be.
+        let expected = 8.0 * libm::log((2.0 / 3.0) / (1.1 / 2.1)) + libm::log((1.0 / 3.0) / (1.0 / 2.1));
+        assert!((ratio(Tally::new(100.0, 8.0), Tally::new(100.0, 1.0), 1.1)[0] - expected).abs() < 1e-9);
+        // A hundred requests, and none of them a new one, of which at least an eighth is due: a fortieth would be.
+        let expected = 100.0 * libm::log((1.0 - 0.025) / (1.0 - 0.125));
+        assert!((silence(0.0, 100.0, 0.5, 4.0)[0] - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn where_nothing_or_everything_is_due_silence_says_nothing() {
+        for due in [0.0, 1.0, 1.5, f64::NAN] {
+            assert_eq!(silence(0.0, 100.0, due, 4.0), [0.0; 2], "{due}");
+        }
+    }
 }

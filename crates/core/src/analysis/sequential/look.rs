@@ -25,12 +25,6 @@ impl Tally {
     pub fn plus(self, other: Self) -> Self {
         Self { all: self.all + other.all, bad: self.bad + other.bad }
     }
-
-    /// What is left without a part of it.
-    #[must_use]
-    pub fn without(self, part: Self) -> Self {
-        Self { all: (self.all - part.all).max(0.0), bad: (self.bad - part.bad).max(0.0) }
-    }
 }
 
 impl std::iter::Sum for Tally {
@@ -74,5 +68,16 @@ impl Look {
     pub(super) fn total(&self, without: Option<usize>) -> Tally {
         let others = self.new.iter().enumerate().filter(|(index, _)| Some(*index) != without);
         others.map(|(_, one)| *one).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn of_nothing_none_is_bad() {
+        assert_eq!(Tally::default().rate(), 0.0);
+        assert_eq!(Tally::new(4.0, 1.0).rate(), 0.25);
     }
 }

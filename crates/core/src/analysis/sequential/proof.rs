@@ -85,4 +85,29 @@ mod tests {
         assert!(keeps_share(&[look(1.0, Some(0.5))], 4.0, 1.0) < 0.0);
         assert_eq!(keeps_share(&[look(20.0, None)], 4.0, 1.0), 0.0);
     }
+
+    #[test]
+    fn counts_that_scatter_prove_less() {
+        let (few, many) = (Tally::new(1000.0, 20.0), Tally::new(1000.0, 40.0));
+        let look = Look {
+            new: vec![Tally::new(20.0, 0.0)],
+            old: Tally::new(20.0, 0.0),
+            against: crate::analysis::sequential::Against::OldPods,
+            due: Some(0.5),
+        };
+        let proofs: [&dyn Fn(f64) -> f64; 3] =
+            [&|scatter| keeps_limit(few, 0.05, scatter), &|scatter| keeps_ratio(few, many, 2.0, scatter), &|scatter| {
+                keeps_share(std::slice::from_ref(&look), 4.0, scatter)
+            }];
+        for proof in proofs {
+            assert!(proof(1.0) > proof(3.0) && proof(3.0) > 0.0, "{} {}", proof(1.0), proof(3.0));
+        }
+        // ln of the mean of three e-values: 20 of 40 requests at a half, at three eighths and at a quarter, over an eighth.
+        assert!((keeps_share(&[look], 4.0, 1.0) - 15.6805).abs() < 0.001);
+    }
+
+    #[test]
+    fn without_new_requests_nothing_is_proven_of_a_ratio() {
+        assert_eq!(keeps_ratio(Tally::default(), Tally::new(1000.0, 40.0), 2.0, 1.0), 0.0);
+    }
 }

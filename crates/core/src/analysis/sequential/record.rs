@@ -234,7 +234,11 @@ mod tests {
         let looks = counts.iter().map(|(all, bad, old)| Look {
             new: vec![Tally::new(*all, *bad), Tally::new(*all, 0.0)],
             old: Tally::new(*old, 1.0),
-            against: if *old > 50.0 { Against::OldPods } else { Against::TheTimeBefore },
+            against: match *old {
+                ..1e5 => Against::Nothing,
+                1e5..5e5 => Against::TheTimeBefore,
+                _ => Against::OldPods,
+            },
             due: (*old > 80.0).then_some(1.0 / 3.0),
         });
         let plan = Plan { looks: 30, among_pods: 1.1, over_time: 4.0 / 3.0, spare: 4.6 };

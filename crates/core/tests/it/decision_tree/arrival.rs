@@ -3,8 +3,9 @@
 use super::*;
 use crate::support::*;
 use jiff::SignedDuration;
+use snapback_core::ids::ReplicaSetUid;
 use snapback_core::notice::Reason;
-use snapback_core::watch::{Arrival, Phase, Rollout, observe};
+use snapback_core::watch::{Arrival, Phase, RevisionRef, Rollout, Standing, Target, observe};
 use snapback_core::workload::Workload;
 
 #[test]
@@ -82,4 +83,43 @@ fn a_workload_that_was_made_anew_is_another_target() {
     let anew = Workload { uid: snapback_core::ids::WorkloadUid::new("other"), ..complete_v2() };
     let (target, _) = observe(Some(&soaking()), &anew, Arrival::Before, at(30));
     assert_eq!(target.known_good.map(|good| good.fingerprint), Some(version("v2")), "its past is not its own");
+}
+
+#[test]
+fn what_is_scaled_to_zero_is_neither_complete_nor_known_good() {
+    let off = Workload { replicas: 0, ..workload("v2", vec![revision("v1", 1, 0, 0), revision("v2", 2, 0, 0)]) };
+    let (rolling, _) = observe(Some(&rolling()), &off, Arrival::Before, at(30));
+    assert_eq!(rolling.rollout.map(|rollout| rollout.completed), Some(None));
+    let (first, _) = observe(None, &off, Arrival::Before, at(0));
+    assert_eq!(first.known_good, None, "none of them serves either");
+}
+
+#[test]
+fn a_soak_that_waited_for_data_is_told_so_when_it_is_replaced() {
+    let waiting = Target { standing: Standing::new("WaitingForData", "told"), ..soaking() };
+    let v3 = workload("v3", vec![revision("v1", 1, 0, 0), revision("v2", 2, 3, 3), revision("v3", 3, 0, 0)]);
+    let (_, notices) = observe(Some(&waiting), &v3, Arrival::Before, at(40));
+    assert_eq!(notices[0].message, "web:v2 (v2) was replaced while its soak waited for data");
+}
+
+#[test]
+fn the_copy_of_a_revision_stays_known_when_its_object_is_another() {
+    let mut known = rolling();
+    let kept = RevisionRef { snapshot: "copy".into(), replica_set_uid: ReplicaSetUid::new("gone"), ..reference("v1") };
+    known.known_good = Some(kept);
+    let (seen, _) = observe(Some(&known), &rolling_v2(), Arrival::Before, at(30));
+    let good = seen.known_good.unwrap();
+    assert_eq!((good.snapshot.as_str(), good.replica_set_uid.as_str()), ("copy", "uid-v1"));
+}
+
+#[test]
+fn a_revision_is_called_by_its_images_and_what_tells_it_apart() {
+    let named = |image: &str, set: &str| {
+        let one = RevisionRef { images: vec![image.into()], replica_set: set.into(), ..reference("v1") };
+        RevisionRef { fingerprint: version("12345678901234567890"), ..one }.name()
+    };
+    assert_eq!(named("registry.example/shop/web:v1@sha256:aa", "web-7d9f"), "shop/web:v1 (7d9f)");
+    assert_eq!(named("localhost/web:v1", ""), "web:v1 (12345678)");
+    assert_eq!(named("registry:5000/web:v1", "web-"), "web:v1 (12345678)");
+    assert_eq!(named("shop/web:v1", "web-7d9f"), "shop/web:v1 (7d9f)", "that is no registry");
 }

@@ -207,3 +207,48 @@ fn a_suspended_policy_and_one_that_only_observes_end_a_freeze() {
         }
     }
 }
+
+#[test]
+fn why_a_freeze_ends_is_told() {
+    let why = |policy: &Policy, state: Target, workload: &Workload| {
+        let decision = decide(policy, state, workload, &[], None, at(40));
+        assert_eq!(decision.freeze, Some(FreezeAct::End));
+        decision.notices.last().unwrap().message.rsplit(": ").next().unwrap().to_owned()
+    };
+    let suspended = Policy { suspend: true, ..policy() };
+    assert_eq!(why(&suspended, remembered(), &frozen_v2()), "the policy is suspended");
+    let observing = Policy { mode: Mode::Observe, ..policy() };
+    assert_eq!(why(&observing, remembered(), &frozen_v2()), "nothing but observing is asked for");
+    let unjudged = Target { rollout: None, phase: Phase::Idle, ..remembered() };
+    assert_eq!(why(&policy(), unjudged, &frozen_v2()), "nobody judges it any more");
+    let newer = workload("v3", vec![revision("v1", 1, 3, 3), revision("v2", 2, 1, 0)]);
+    let newer = Workload { paused: true, frozen: Some(version("v2")), ..newer };
+    let (seen, _) = observe(Some(&remembered()), &newer, Arrival::Before, at(40));
+    assert_eq!(why(&policy(), seen, &newer), "it is another revision than the frozen one");
+}
+
+#[test]
+fn a_mark_that_outlived_its_pause_goes_without_a_word() {
+    let suspended = Policy { suspend: true, ..policy() };
+    let resumed = Workload { paused: false, ..frozen_v2() };
+    let decision = decide(&suspended, remembered(), &resumed, &[], None, at(40));
+    assert_eq!((decision.freeze, told(&decision)), (Some(FreezeAct::Unmark), vec![]));
+}
+
+#[test]
+fn a_person_resumes_with_the_mark_or_without_it() {
+    let state = |decision: snapback_core::watch::Decision| decision.state.rollout.and_then(|rollout| rollout.freeze);
+    // Nobody had seen the freeze, and the mark is still there.
+    let marked = Workload { paused: false, ..frozen_v2() };
+    let unseen = decide(&policy(), rolling(), &marked, &[breached()], None, at(40));
+    assert_eq!(told(&unseen), [Reason::RolloutResumed]);
+    assert_eq!(state(unseen), Some(FreezeState::Resumed));
+    // The mark was taken off with the pause.
+    let unmarked = Workload { frozen: None, ..marked };
+    let seen = decide(&policy(), remembered(), &unmarked, &[breached()], None, at(40));
+    assert_eq!((seen.freeze, state(seen)), (None, Some(FreezeState::Resumed)));
+    // Or the mark only: the pause is a person's now.
+    let taken_over = Workload { paused: true, ..unmarked };
+    let kept = decide(&policy(), remembered(), &taken_over, &[], None, at(40));
+    assert_eq!(state(kept), Some(FreezeState::Resumed));
+}

@@ -191,6 +191,14 @@ fn a_limit_asks_and_the_fleet_brake_holds() {
     let why = Standing::new("Cooldown", "its last one was just now");
     let asked = permitted(decision.clone(), Phase::Soaking, Permission::Ask(why.clone()));
     assert_eq!(asked.state.phase, Phase::AwaitingApproval);
+    for (before, after) in decision.notices.iter().zip(&asked.notices) {
+        let is_changed = before.message != after.message;
+        assert_eq!(
+            is_changed,
+            before.reason == Reason::RollbackDecided,
+            "what is decided needs a person now: {after:?}"
+        );
+    }
     assert_eq!(asked.order.expect("an order").ask.as_deref(), Some("its last one was just now"));
     let held = permitted(decision.clone(), Phase::Soaking, Permission::Hold(Standing::new("FleetBrake", "many")));
     assert_eq!((held.order, held.state.standing.reason.as_str()), (None, "FleetBrake"));

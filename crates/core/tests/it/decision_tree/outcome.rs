@@ -112,3 +112,36 @@ fn what_the_known_good_revision_ran_with_stays_known_when_none_of_it_runs_any_mo
     first.known_good.as_mut().unwrap().config = Some(config);
     assert_eq!(observe(Some(&first), &restarted, Arrival::Before, at(5)).0.known_good.unwrap().config, None);
 }
+
+#[test]
+fn a_rollback_that_gave_way_to_something_newer_leaves_it_alone() {
+    let acting = Acting { phase: Act::Superseded, message: "told".into(), bad: version("v2"), contended: false };
+    let state = Target { rollback: Some("r".into()), ..soaking() };
+    let v3 = workload("v3", vec![revision("v3", 3, 3, 3), revision("v1", 1, 0, 0)]);
+    let ended = decide(&policy(), state, &v3, &[], Some(&acting), at(50)).state;
+    assert_eq!((ended.phase, ended.standing.reason.as_str()), (Phase::Idle, "RollbackSuperseded"));
+    assert_eq!((ended.current.fingerprint, ended.quarantined.len()), (version("v3"), 0));
+}
+
+#[test]
+fn what_is_undone_twice_is_in_quarantine_once_under_the_name_that_is_known() {
+    let acting = Acting { phase: Act::Succeeded, message: "told".into(), bad: version("v2"), contended: false };
+    let bad = |name: &str| Quarantined {
+        fingerprint: version(name),
+        rollback: "first".into(),
+        called: vec![format!("release {name}")],
+        at: at(5),
+    };
+    let ended = |state: Target, live: &Workload| {
+        let state = Target { rollback: Some("second".into()), quarantined: vec![bad("v2"), bad("v9")], ..state };
+        decide(&policy(), state, live, &[], Some(&acting), at(50)).state.quarantined
+    };
+    let all = ended(soaking(), &complete_v1());
+    let names: Vec<_> = all.iter().map(|bad| (bad.fingerprint.as_str(), bad.rollback.as_str())).collect();
+    assert_eq!(names, [("v9", "first"), ("v2", "second")]);
+    assert_eq!(all[1].called, ["v2"], "it was the current one");
+    let moved_on = || Target { current: reference("v1"), ..soaking() };
+    let kept = workload("v1", vec![revision("v1", 3, 3, 3), revision("v2", 2, 0, 0)]);
+    assert_eq!(ended(moved_on(), &kept)[1].called, ["v2"], "its object says it");
+    assert_eq!(ended(moved_on(), &complete_v1())[1].called, ["release v2"], "what was known before");
+}

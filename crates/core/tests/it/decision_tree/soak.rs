@@ -3,9 +3,9 @@
 use super::*;
 use crate::support::*;
 use jiff::SignedDuration;
-use snapback_core::checks::{CheckResult, Verdict, Why};
+use snapback_core::checks::{CheckResult, Odds, Verdict, Why};
 use snapback_core::notice::Reason;
-use snapback_core::policy::{OnInconclusive, OnNoData, Policy};
+use snapback_core::policy::{Analysis, OnInconclusive, OnNoData, Policy};
 use snapback_core::sample::Missing;
 use snapback_core::watch::{Arrival, Phase, Rollout, Target, decide, observe};
 use snapback_core::workload::Workload;
@@ -116,4 +116,22 @@ fn the_same_look_twice_changes_nothing_and_tells_nothing() {
         assert_eq!(first, second);
         assert!(notices.is_empty(), "{notices:?}");
     }
+}
+
+#[test]
+fn the_end_of_the_soak_is_looked_at_when_it_comes() {
+    let next = |second| decided(&policy(), &complete_v2(), &[passing()], second).next_look;
+    assert_eq!(next(50), Some(SignedDuration::from_secs(10)));
+    assert_eq!(next(75), Some(SignedDuration::from_secs(5)), "it ends at second 80");
+}
+
+#[test]
+fn an_external_cause_is_a_finding_when_it_was_counted_or_lasts() {
+    let proof = Policy { analysis: Analysis::Sequential { false_alarms: 0.001 }, ..policy() };
+    let common = CheckResult { in_a_row: 2, ..errors(Verdict::Inconclusive, Why::ExternalCause) };
+    let phase = |check: CheckResult| decided(&proof, &complete_v2(), &[check], 50).state.phase;
+    assert_eq!(phase(common.clone()), Phase::Soaking, "twice is not lasting");
+    assert_eq!(phase(CheckResult { in_a_row: 3, ..common.clone() }), Phase::Held);
+    assert_eq!(phase(CheckResult { odds: Some(Odds { found: 9.0, needed: 7.0 }), ..common.clone() }), Phase::Held);
+    assert_eq!(phase(CheckResult { window: None, ..common }), Phase::Held, "pods are counted now, not over time");
 }

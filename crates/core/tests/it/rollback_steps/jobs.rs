@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::*;
 use snapback_core::jobs::{JobLook, Purpose};
-use snapback_core::notice::Reason;
+use snapback_core::notice::{Notice, Reason};
 use snapback_core::rollback::{
     Act, Approval, JobLooks, JobRun, Order, Phase, PlannedJob, PlannedJobs, Progress, Step, Verification,
     after_the_end, handed_back, helm_record, job_created, job_refused, step, undo_accepted, with_jobs,
@@ -186,4 +186,41 @@ fn what_is_said_of_helms_record_follows_its_job() {
     let done = said(Some(&after(JobLook::Succeeded)));
     assert_eq!((done.0, done.1), (false, "ReleaseRolledBack"));
     assert_eq!(helm_record(None, None), None);
+}
+
+#[test]
+fn nothing_of_the_undo_is_told_while_the_data_is_taken_back() {
+    let mut next = step(&with_both(), &Progress::default(), Some(&by_helm(complete_v2())), None, at(1));
+    assert!(next.residue.is_some());
+    next.notices.push(Notice::new(Reason::RollbackStarted, "it begins"));
+    let waits = with_jobs(&with_both(), &Progress::default(), next, &JobLooks::default(), at(1));
+    assert_eq!((waits.residue, waits.notices), (None, Vec::new()));
+}
+
+#[test]
+fn the_data_is_spoken_of_only_at_an_end_without_an_undo() {
+    let verifying = around(&given_back(), &by_helm(back()), None, 5).progress;
+    assert!(verifying.migration.is_some());
+    let ended = around(&Progress { recovered: Some(at(6)), ..verifying }, &by_helm(back()), None, 40);
+    assert_eq!(ended.progress.phase, Some(Phase::Succeeded));
+    assert!(!ended.message.contains("change of data"), "{}", ended.message);
+    let asking = Order { needs_approval: true, ..with_both() };
+    let asked = step(&asking, &migrating(), Some(&complete_v2()), None, at(9));
+    let asked = with_jobs(&asking, &migrating(), asked, &JobLooks::default(), at(9));
+    assert!(!asked.message.contains("change of data"), "{}", asked.message);
+}
+
+#[test]
+fn helms_job_is_made_once() {
+    let due = around(&given_back(), &by_helm(back()), None, 5).progress;
+    let refused = job_refused(due.helm.clone().unwrap(), "quota");
+    let created = job_created(refused, at(6));
+    assert_eq!((created.created, created.refused.as_deref()), (Some(at(6)), None));
+    let running = Progress { helm: Some(created.clone()), ..due };
+    assert_eq!(around(&running, &by_helm(back()), Some(JobLook::Running), 7).act, Act::Nothing);
+    let look = Some(&JobLook::Running);
+    let (after, is_due) = after_the_end(&with_both(), created, Some(&by_helm(back())), look, at(8));
+    assert!(after.is_open() && !is_due, "it runs");
+    let (over, is_due) = after_the_end(&with_both(), after, Some(&by_helm(back())), Some(&JobLook::Succeeded), at(9));
+    assert!(over.has_succeeded() && !is_due);
 }

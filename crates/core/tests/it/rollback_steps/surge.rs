@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::support::*;
-use snapback_core::rollback::{Act, Order, Phase, Progress, RollingUpdate, Step, step, surge_restored, undo_accepted};
+use snapback_core::rollback::{
+    Act, Order, Phase, Progress, RollingUpdate, Step, Verification, step, surge_restored, undo_accepted,
+};
 use snapback_core::workload::Workload;
 
 fn fast() -> Order {
@@ -55,4 +57,19 @@ fn the_surge_is_lowered_however_it_ends_but_not_tried_for_ever() {
     assert_eq!(ended.progress.phase, Some(Phase::Superseded));
     let late = look_fast(&accepted, &newer, 2 + 1200);
     assert_eq!(late.progress.phase, Some(Phase::Superseded));
+}
+
+#[test]
+fn nothing_is_told_and_nothing_judged_before_the_surge_is_lowered() {
+    let asked = look_fast(&Progress::default(), &one_by_one(complete_v2()), 1);
+    let accepted = undo_accepted(asked, &fast(), at(2)).progress;
+    let newer = one_by_one(workload("v3", vec![revision("v2", 2, 0, 0), revision("v3", 4, 3, 3)]));
+    let lower = look_fast(&accepted, &newer, 9);
+    assert_eq!((lower.reason, lower.notices), ("RestoringStrategy", Vec::new()));
+    assert_eq!(lower.message, "web:v1 (v1) is rolled out; maxSurge is being put back to what it was");
+    assert_eq!(lower.next_look, Some(jiff::SignedDuration::from_secs(1)));
+    assert_eq!(look_fast(&accepted, &newer, 2 + 1199).act, Act::RestoreSurge, "twice the deadline is not over");
+    let cured = Progress { rolled_out: Some(at(5)), recovered: Some(at(5)), ..accepted };
+    let look = step(&fast(), &cured, Some(&one_by_one(back())), Some(&Verification::Within), at(100));
+    assert_eq!((look.act, look.verified, look.progress.ended), (Act::RestoreSurge, None, None));
 }

@@ -4,10 +4,10 @@ use super::*;
 use crate::support::*;
 use jiff::SignedDuration;
 use snapback_core::ids::WorkloadUid;
-use snapback_core::notice::Reason;
+use snapback_core::notice::{Notice, Reason};
 use snapback_core::readiness::Readiness;
 use snapback_core::rollback::{
-    Act, Approval, Order, Phase, Progress, Step, cannot_work, is_to_be_looked_through, step,
+    Act, Approval, Order, Phase, Progress, Step, cannot_work, is_to_be_looked_through, step, told_as, undo_refused,
 };
 use snapback_core::workload::Workload;
 
@@ -238,4 +238,61 @@ fn the_rollback_that_put_the_bad_revision_back_is_named() {
     };
     assert!(told(Some("by-hand")).ends_with(" was put back by Rollback by-hand after the undo"));
     assert!(told(None).ends_with(" was put back by somebody after the undo"));
+}
+
+#[test]
+fn an_order_that_cannot_work_when_it_is_approved_keeps_the_yes() {
+    let yes = Order { needs_approval: true, approval: Some(Approval::Approved), ..order() };
+    let mut next = step(&yes, &Progress::default(), Some(&complete_v2()), None, at(3));
+    next.residue = Some("what Helm keeps".into());
+    next.notices.push(Notice::new(Reason::RollbackStarted, "it begins"));
+    let found = Readiness::refused(&reference("v1"), "quota");
+    let ended = cannot_work(&yes, &Progress::default(), next, &found, at(3));
+    assert_eq!((ended.progress.approved, ended.residue), (Some(at(3)), None));
+    let told: Vec<Reason> = ended.notices.iter().map(|notice| notice.reason).collect();
+    assert_eq!(told, [Reason::RollbackFailed]);
+}
+
+#[test]
+fn what_is_replaced_while_a_person_is_asked_needs_no_answer() {
+    let asking = Order { needs_approval: true, ..order() };
+    let newer = workload("v3", vec![revision("v1", 1, 0, 0), revision("v3", 3, 3, 3)]);
+    for approval in [None, Some(Approval::Rejected { by: None, reason: None })] {
+        let asked = Order { approval: approval.clone(), ..asking.clone() };
+        let next = step(&asked, &Progress::default(), Some(&newer), None, at(3));
+        assert_eq!(next.progress.phase, Some(Phase::Superseded), "{approval:?}");
+    }
+}
+
+#[test]
+fn deadlines_are_over_when_they_have_passed() {
+    let asking = Order { needs_approval: true, ..order() };
+    let waiting = step(&asking, &Progress::default(), Some(&complete_v2()), None, at(3600));
+    assert_eq!(waiting.progress.phase, Some(Phase::AwaitingApproval));
+    let half = workload("v1", vec![revision("v1", 3, 3, 1), revision("v2", 2, 1, 1)]);
+    assert_eq!(look(&undone(), &half, 602).progress.phase, Some(Phase::Running));
+}
+
+#[test]
+fn why_the_undo_is_refused_is_shown_until_it_is_let_in() {
+    let refused = undo_refused(look(&Progress::default(), &complete_v2(), 1), "quota");
+    let told = "the API server refused the undo, which is tried again until the deadline: quota";
+    assert_eq!((refused.act, refused.reason, refused.message.as_str()), (Act::Nothing, "UndoRefused", told));
+    let again = look(&refused.progress, &complete_v2(), 9);
+    assert_eq!((again.act, again.reason, again.message.as_str()), (Act::Undo, "UndoRefused", told));
+}
+
+#[test]
+fn each_end_is_told_as_what_it_is() {
+    for (phase, reason) in [
+        (Phase::Succeeded, Reason::RollbackSucceeded),
+        (Phase::Superseded, Reason::RollbackSuperseded),
+        (Phase::Escalated, Reason::RollbackEscalated),
+        (Phase::Rejected, Reason::RollbackRejected),
+        (Phase::Failed, Reason::RollbackFailed),
+    ] {
+        assert_eq!(told_as(phase), reason);
+        // In the API it is the word of its own event.
+        assert_eq!(reason.as_str(), format!("Rollback{}", phase.as_str()));
+    }
 }

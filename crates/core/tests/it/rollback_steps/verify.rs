@@ -2,10 +2,14 @@
 
 use super::*;
 use crate::support::*;
+use snapback_core::checks::Measured;
+use snapback_core::policy::Rule;
 use snapback_core::rollback::{
-    Act, Answer, Order, Phase, Probe, Progress, Reply, Scheme, Verification, asked, judge_answers, step,
+    Act, Answer, Limit, Order, Phase, Probe, Progress, Reply, Scheme, Verification, asked, judge_answers, step, verify,
 };
+use snapback_core::sample::{Answer as Answered, Counts, Missing, PodSeries};
 use snapback_core::workload::Workload;
+use std::collections::BTreeMap;
 
 #[test]
 fn it_succeeds_when_the_limits_are_kept_for_the_whole_time_and_escalates_when_they_are_not() {
@@ -114,4 +118,54 @@ fn ready_pods_of_the_good_revision_are_asked_the_same_ten_at_each_look() {
     assert!(!first.contains(&many.pods[0].name) && !first.contains(&many.pods[1].name), "{first:?}");
     many.pods.reverse();
     assert_eq!(names(&many), first);
+}
+
+#[test]
+fn a_pod_that_crashes_while_it_leaves_says_nothing() {
+    let verifying = look(&undone(), &back(), 100).progress;
+    let mut leaving = back();
+    leaving.pods.push(snapback_core::workload::PodFacts { leaving: true, ..crashing("v1", 7) });
+    let next = step(&order(), &verifying, Some(&leaving), Some(&Verification::Within), at(110));
+    assert_eq!(next.progress.recovered, Some(at(110)), "{}", next.message);
+}
+
+/// Ten requests a second to each pod of the good revision, of which so many fail in a hundred.
+fn counted(bad: f64) -> Vec<PodSeries> {
+    let series = |counts, each: f64| PodSeries {
+        pod: pod("v1", 0).name,
+        counts,
+        key: String::new(),
+        points: (0..10i32).map(|look| (at(100 + i64::from(look) * 10), f64::from(look) * each)).collect(),
+    };
+    vec![series(Counts::Good, 100.0 - bad), series(Counts::Bad, bad)]
+}
+
+#[test]
+fn the_limits_that_were_broken_are_asked_of_the_good_revision() {
+    let limits = [Limit { name: "errors".into(), rule: Rule::error_rate(0.05) }];
+    let judged = |workload: &Workload, requests: &Answered<Vec<PodSeries>>| {
+        let measured = Measured {
+            revision: &version("v1"),
+            known_good: None,
+            since: at(100),
+            completed: Some(at(100)),
+            workload,
+            requests,
+            latencies: &Err(Missing::Empty),
+            queries: &BTreeMap::new(),
+            past: None,
+            looks: 6,
+            minimum_requests: 50,
+        };
+        verify(&limits, &measured).0
+    };
+    assert_eq!(judged(&back(), &Ok(counted(1.0))), Verification::Within);
+    let outside = judged(&back(), &Ok(counted(20.0)));
+    assert!(matches!(&outside, Verification::Outside(why) if why.starts_with("errors: 20%")), "{outside:?}");
+    assert!(matches!(judged(&back(), &Err(Missing::Empty)), Verification::Unknown(_)));
+    // The bad revision still serves, and fails as well: whoever's fault that is, it is not cured.
+    let both = workload("v1", vec![revision("v1", 3, 3, 3), revision("v2", 2, 3, 3)]);
+    let bad = counted(20.0).into_iter().map(|one| PodSeries { pod: pod("v2", 0).name, ..one });
+    let common = judged(&both, &Ok(counted(20.0).into_iter().chain(bad).collect()));
+    assert!(matches!(&common, Verification::Outside(why) if why.contains("baseline too")), "{common:?}");
 }
