@@ -40,7 +40,7 @@ pub(crate) struct Page<'a> {
     bed: &'a Bed,
     sessions: VecDeque<Vec<Step>>,
     /// The namespace that `shop` stands for.
-    pub(crate) namespace: String,
+    namespace: String,
     /// Where its commands are run.
     pub(crate) folder: PathBuf,
     helm: &'static str,
@@ -135,12 +135,7 @@ fn sessions(text: &str) -> VecDeque<Vec<Step>> {
                 if let Some(command) = line.strip_prefix("$ ") {
                     steps.push(Step { command: command.to_owned(), printed: Vec::new() });
                 } else if let Some(step) = steps.last_mut() {
-                    // A command goes on after a backslash.
-                    if step.command.ends_with('\\') {
-                        step.command = format!("{}\n{line}", step.command);
-                    } else {
-                        step.printed.push(line.to_owned());
-                    }
+                    step.printed.push(line.to_owned());
                 }
             }
         }
@@ -166,10 +161,9 @@ impl Step {
         let mut left: Vec<&str> = printed.lines().collect();
         for line in said.lines().filter(|line| *line != MORE) {
             let pattern = Regex::new(&format!("^{}$", pattern(line)))?;
-            match left.iter().position(|one| pattern.is_match(&format!("{one}\n"))) {
-                Some(found) => drop(left.remove(found)),
-                None => return Ok(false),
-            }
+            let found = left.iter().position(|one| pattern.is_match(&format!("{one}\n")));
+            let Some(found) = found else { return Ok(false) };
+            left.remove(found);
         }
         Ok(left.is_empty() || said.lines().any(|line| line == MORE))
     }
