@@ -93,8 +93,6 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
         |type_, status, reason: &str, message: &str| (type_, Some(status), reason.to_owned(), message.to_owned());
     let mut all = accepted::conditions(policy, guarded, summary);
 
-    let busy =
-        |target: &&TargetStatus| !matches!(target.phase, PhaseName::Idle | PhaseName::Held | PhaseName::Escalated);
     let worst = worst(found);
     let reason = match (worst.map(|worst| worst.reason.as_str()), summary.why.as_str()) {
         (Some(reason), _) if !reason.is_empty() && !guarded.policy.suspend => reason,
@@ -116,10 +114,8 @@ fn conditions(policy: &RollbackPolicy, found: &Committed<'_>, summary: &Summary)
         all.push(said("Stalled", true, "Overridden", &summary.message));
     } else if found.targets.is_empty() && !guarded.policy.suspend {
         all.push(said("Ready", false, "NoTargets", &summary.message));
-    } else if found.targets.iter().any(|target| busy(&target)) {
-        all.push(said("Ready", false, reason, &summary.message));
-        all.push(said("Reconciling", true, reason, &summary.message));
     } else {
+        // While a release is judged or undone as well: those who wait for their deploy did not ask for the soak.
         all.push(said("Ready", true, reason, &summary.message));
     }
 
