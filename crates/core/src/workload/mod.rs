@@ -146,9 +146,7 @@ impl Workload {
             .iter()
             .filter(|revision| revision.fingerprint == *fingerprint)
             // A restart makes a second ReplicaSet with the same fingerprint: the one that runs is meant.
-            .max_by(|a, b| {
-                (a.desired > 0, std::cmp::Reverse(a.created)).cmp(&(b.desired > 0, std::cmp::Reverse(b.created)))
-            })
+            .max_by_key(|revision| (revision.desired > 0, std::cmp::Reverse(revision.created)))
     }
 
     /// The pods that run a template.

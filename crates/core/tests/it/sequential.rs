@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::support::{at, complete_v2, pod, revision, version, workload};
 use snapback_core::analysis::sequential::{Against, Limits, Look, Plan, Tally, regression, spare, together};
-use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate_all};
+use snapback_core::checks::{CheckResult, Measured, Verdict, Why, evaluate_all, weight};
 use snapback_core::policy::{Analysis, Bound, Check, Quantile, Relative, Rule, Severity};
 use snapback_core::sample::{Answer, Counts, Missing, PodSeries};
 use snapback_core::workload::Workload;
@@ -705,4 +705,12 @@ fn silence_is_a_breach_when_it_has_lasted_two_minutes() {
     story.steps(1, asked(1000.0), asked(0.0));
     let late = story.one(Rule::TrafficDrop { max: 0.75 });
     assert_eq!(said(&late), (Verdict::Breached, &Why::OutsideLimit), "{}", late.message);
+}
+
+#[test]
+fn errors_may_use_the_most_of_the_rate_of_false_alarms_and_what_is_not_counted_none() {
+    let slow = Rule::Latency { quantile: Quantile::P95, max: Some(0.5), max_ratio: None };
+    let own = Rule::Query { promql: "up".into(), min: None, max: None, floor: None };
+    let weights = [errors(), slow, Rule::TrafficDrop { max: 0.75 }, Rule::CrashRate { max: 0.5 }, own];
+    assert_eq!(weights.map(|rule| weight(&rule)), [5.0, 2.0, 2.0, 1.0, 0.0]);
 }
