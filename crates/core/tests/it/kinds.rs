@@ -511,3 +511,18 @@ fn of_ready_pods_that_stay_only_those_are_named_that_a_person_has_to_delete() {
     let next = look(&undone(), &Workload { available: 3, ..raised }, 5);
     assert!(next.progress.rolled_out.is_some(), "the partition keeps nothing that leaves anyway: {}", next.message);
 }
+
+#[test]
+fn the_next_stuck_pod_of_a_daemon_set_goes_when_the_one_before_is_replaced() {
+    let on_delete = |pods| Workload {
+        kind: Kind::DaemonSet,
+        replacing: Replacing { on_delete: true, ..Replacing::default() },
+        ..stateful_set("v1", pods)
+    };
+    let (good, bad) = (|index| numbered("v1", index), |index| unready(numbered("v2", index)));
+    let first = look(&undone(), &on_delete(vec![good(0), bad(1), bad(2)]), 5);
+    assert_eq!((first.act, deleted(&first)), (Act::DeletePod, vec!["web-1"]));
+    assert_eq!(look(&first.progress, &on_delete(vec![good(0), bad(2)]), 6).act, Act::Nothing, "one at a time");
+    let next = look(&first.progress, &on_delete(vec![good(0), good(1), bad(2)]), 7);
+    assert_eq!((next.act, deleted(&next)), (Act::DeletePod, vec!["web-1", "web-2"]));
+}

@@ -77,11 +77,6 @@ impl Evidence {
     pub fn now(&self) -> f64 {
         self.log_values.last().copied().unwrap_or(0.0)
     }
-
-    /// The first look after which `ln V` was at least `needed`.
-    pub fn reached(&self, needed: f64) -> Option<usize> {
-        self.log_values.iter().position(|value| *value >= needed)
-    }
 }
 
 /// The new pods fail too often: over `limits.max` and not because everything does, or over `limits.ratio` times as often

@@ -252,3 +252,15 @@ fn a_person_resumes_with_the_mark_or_without_it() {
     let kept = decide(&policy(), remembered(), &taken_over, &[], None, at(40));
     assert_eq!(state(kept), Some(FreezeState::Resumed));
 }
+
+#[test]
+fn a_freeze_lasts_until_somebody_ends_it() {
+    let mut state = remembered();
+    for second in [40, 50, 60] {
+        let (seen, _) = observe(Some(&state), &frozen_v2(), Arrival::Before, at(second));
+        let decision = decide(&policy(), seen, &frozen_v2(), &[breached()], None, at(second));
+        assert_eq!((decision.freeze, told(&decision)), (None, vec![]));
+        state = decision.state;
+        assert_eq!(state.rollout.as_ref().and_then(|rollout| rollout.freeze), Some(FreezeState::Frozen));
+    }
+}

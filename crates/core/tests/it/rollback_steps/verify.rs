@@ -124,7 +124,7 @@ fn ready_pods_of_the_good_revision_are_asked_the_same_ten_at_each_look() {
 fn a_pod_that_crashes_while_it_leaves_says_nothing() {
     let verifying = look(&undone(), &back(), 100).progress;
     let mut leaving = back();
-    leaving.pods.push(snapback_core::workload::PodFacts { leaving: true, ..crashing("v1", 7) });
+    leaving.pods.insert(0, snapback_core::workload::PodFacts { leaving: true, ..crashing("v1", 7) });
     let next = step(&order(), &verifying, Some(&leaving), Some(&Verification::Within), at(110));
     assert_eq!(next.progress.recovered, Some(at(110)), "{}", next.message);
 }
