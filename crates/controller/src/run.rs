@@ -249,9 +249,7 @@ fn operate(
         .watches_stream(tokio_stream(for_policies), move |rollback| policies_of_record(&of_record, &rollback))
         .reconcile_on(tokio_stream(called))
         .reconcile_on(tokio_stream(woken))
-        .reconcile_on(
-            tokio_stream(for_others).flat_map(move |changed| futures::stream::iter(concerned(&of_policy, &changed))),
-        )
+        .reconcile_on(of_each(for_others, move |changed| concerned(&of_policy, &changed)))
         .graceful_shutdown_on(until_stopped());
     let policy_context = Arc::new(PolicyContext { shared: Arc::clone(&shared), policies: policy_store });
 
@@ -260,13 +258,8 @@ fn operate(
     let rollbacks = Controller::for_stream(rollback_events, rollback_store).trigger_backoff(OfAll);
     let rollbacks = rollbacks
         .reconcile_on(tokio_stream(called))
-        .reconcile_on(
-            tokio_stream(for_rollbacks)
-                .flat_map(move |uid: String| futures::stream::iter(rollbacks_of(&of_workload, &uid))),
-        )
-        .reconcile_on(
-            tokio_stream(for_questions).flat_map(move |gone| futures::stream::iter(questions_of(&of_policy, &gone))),
-        )
+        .reconcile_on(of_each(for_rollbacks, move |uid: String| rollbacks_of(&of_workload, &uid)))
+        .reconcile_on(of_each(for_questions, move |gone| questions_of(&of_policy, &gone)))
         .graceful_shutdown_on(until_stopped());
 
     let judging = policies.run(in_turn(turns.clone(), policy::reconcile), on_policy_error, policy_context).for_each(
@@ -384,6 +377,18 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     }
+}
+
+/// What each of these concerns.
+fn of_each<T, U>(
+    receiver: mpsc::UnboundedReceiver<T>,
+    mut concerned: impl FnMut(T) -> Vec<U> + Send + 'static,
+) -> impl Stream<Item = U> + Send
+where
+    T: Send + 'static,
+    U: Send + 'static,
+{
+    tokio_stream(receiver).flat_map(move |one| futures::stream::iter(concerned(one)))
 }
 
 fn tokio_stream<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
