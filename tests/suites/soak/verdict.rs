@@ -74,8 +74,8 @@ fn bounds(told: &Told) -> Vec<(&'static str, f64, f64)> {
     let records = float(RECORDS) + YOUNGEST.as_secs_f64() / 5.0;
     vec![
         ("most_records_of_a_target", most("most_records_of_a_target"), records),
-        // A minute after it is due, and after an outage.
-        ("oldest_record_seconds", most("oldest_record_seconds"), OLDEST.as_secs_f64() + 60.0 + 30.0),
+        // From its decision: it ends, is due, and goes a minute later; another minute later where an outage met the first try.
+        ("oldest_record_seconds", most("oldest_record_seconds"), OLDEST.as_secs_f64() + 60.0 + 60.0 + 30.0),
         ("largest_record_bytes", most("largest_record_bytes"), 32.0 * 1024.0),
         ("largest_status_bytes", most("largest_status_bytes"), 32.0 * 1024.0),
         ("events_per_release", told.rest.get("events") / releases, 16.0),
