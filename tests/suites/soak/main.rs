@@ -258,7 +258,10 @@ async fn rest(bed: &Bed, meter: &mut Meter, ledger: &Ledger, plan: Plan) -> Resu
     let deadline = Instant::now() + patience;
     loop {
         let sample = meter.look(bed, releases).await?;
-        let is_at_rest = sample.get("watches") <= verdict::WATCHES && (!plan.is_long || sample.get("records") == 0.0);
+        let is_tidy = !plan.is_long || sample.get("records") == 0.0;
+        let is_at_rest = sample.get("watches") <= verdict::WATCHES
+            && sample.get("copies_of_templates") <= measure::float(usize::try_from(plan.lanes)?)
+            && is_tidy;
         if is_at_rest || Instant::now() > deadline {
             return Ok(sample);
         }
