@@ -161,6 +161,8 @@ pub(crate) fn behind_a_gate_with_retries(bed: &Bed) -> Result<()> {
     let namespace = "undone-argo-retries";
     let retries = json!({"retry": {"limit": 5, "backoff": {"duration": "1s", "factor": 1, "maxDuration": "1s"}}});
     let (argocd, bad) = gated(bed, namespace, &retries)?;
+    // Each round waits half a minute for the end of the sync.
+    until("it to come back", || Ok(rollbacks(bed, namespace)?.len() >= 2))?;
     policy(bed, namespace, "the fight to end", |policy| {
         let mut targets = policy.status.iter().flat_map(|status| &status.targets);
         targets.any(|target| target.reason == "AwaitingApproval" || target.reason == "Contended")
