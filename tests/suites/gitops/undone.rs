@@ -232,10 +232,9 @@ pub(crate) fn flux_a_deleted_policy(bed: &Bed) -> Result<()> {
     bed.tools.kubectl(&["-n", namespace, "delete", "rollbacks", "--all", "--timeout=30s"]).map(drop)
 }
 
-/// A commit of a release with its policy, which waits for the verdict.
-fn gated(flux: &Kustomization, template: &str, version: &str) -> Result<String> {
-    let namespace = &flux.namespace;
-    let policy = format!(
+/// A policy with a gate that waits for this version.
+pub(crate) fn gate(namespace: &str, version: &str) -> String {
+    format!(
         "apiVersion: snapback.dev/v1alpha1
 kind: RollbackPolicy
 metadata: {{name: checkout, namespace: {namespace}}}
@@ -247,8 +246,12 @@ spec:
   gate: Soak
   expectedRevision: {version}
 "
-    );
-    flux.repository.commit("app/policy.yaml", &policy)?;
+    )
+}
+
+/// A commit of a release with its policy, which waits for the verdict.
+fn gated(flux: &Kustomization, template: &str, version: &str) -> Result<String> {
+    flux.repository.commit("app/policy.yaml", &gate(&flux.namespace, version))?;
     flux.release(template)
 }
 

@@ -8,7 +8,7 @@ use snapback_tests::releases::{V1, V2, V3, manifest};
 use crate::argocd::{Application, Applies};
 use crate::bed::{Bed, until};
 use crate::git::APP;
-use crate::undone::{adopted, argo_alone, argo_held, heals, held, let_go, one_record, policy, rollbacks};
+use crate::undone::{adopted, argo_alone, argo_held, gate, heals, held, let_go, one_record, policy, rollbacks};
 
 /// The file of what comes in the later wave.
 const LATER: &str = "app/later.yaml";
@@ -76,11 +76,16 @@ pub(crate) fn between_two_waves(bed: &Bed) -> Result<()> {
     bed.is_live(namespace, V1)?;
     says_that_a_sync_was_under_way(bed, namespace, &record)?;
     let fix = commit(&argocd, V3, "v3", "")?;
+    comes_through(bed, &argocd, namespace, &fix)
+}
+
+/// The fix of v3 is synced, and nothing of ours is left.
+fn comes_through(bed: &Bed, argocd: &Application, namespace: &str, fix: &str) -> Result<()> {
     argocd.refresh()?;
-    argocd.synced(&fix)?;
+    argocd.synced(fix)?;
     let_go(bed, namespace, &[argo_alone(Applies::ServerSide)])?;
     bed.is_live(namespace, V3)?;
-    ensure!(came(bed, namespace)? == "v3" && heals(&argocd)?, "not as it was");
+    ensure!(came(bed, namespace)? == "v3" && heals(argocd)?, "not as it was");
     one_record(bed, namespace)
 }
 
@@ -98,23 +103,6 @@ fn says_that_a_sync_was_under_way(bed: &Bed, namespace: &str, record: &Rollback)
         }))
     })
     .map(drop)
-}
-
-/// The policy, in the first wave, with a gate that waits for this version.
-fn gate(namespace: &str, version: &str) -> String {
-    format!(
-        "apiVersion: snapback.dev/v1alpha1
-kind: RollbackPolicy
-metadata: {{name: checkout, namespace: {namespace}}}
-spec:
-  targetRef: {{kind: Deployment, name: checkout}}
-  soak: {{duration: 3s, interval: 1s}}
-  checks: [{{name: crashes, crashRate: {{max: \"50%\"}}}}]
-  rollback: {{verify: {{duration: 1s}}}}
-  gate: Soak
-  expectedRevision: {version}
-"
-    )
 }
 
 /// v1 went through its gate, v2 is being synced.
@@ -147,12 +135,7 @@ pub(crate) fn behind_a_gate(bed: &Bed) -> Result<()> {
     bed.is_live(namespace, V1)?;
     ensure!(phase(&argocd)? == "Failed" && came(bed, namespace)? == "v1", "the later wave came: {status:#}");
     let fix = commit(&argocd, V3, "v3", &gate(namespace, "v3"))?;
-    argocd.refresh()?;
-    argocd.synced(&fix)?;
-    let_go(bed, namespace, &[argo_alone(Applies::ServerSide)])?;
-    bed.is_live(namespace, V3)?;
-    ensure!(came(bed, namespace)? == "v3" && heals(&argocd)?, "not as it was");
-    one_record(bed, namespace)
+    comes_through(bed, &argocd, namespace, &fix)
 }
 
 /// A sync that fails is begun again by Argo CD, five times by default, each time with all that it applies, whatever is held. So the bad
