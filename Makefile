@@ -38,8 +38,8 @@ cluster: ## Keep a cluster running for hands-on work; prints its KUBECONFIG
 faults: ## Every kind of fault at every request of a rollback, and every pair of crashes (docs/faults.md; ONLY=TEXT)
 	$(CARGO) test --profile image --locked -p snapback-controller --test faults -- $(ONLY)
 
-soak: ## A month of the operator in 15 min on a real control plane: does anything grow? (MINUTES=N DAYS=N SEED=N LANES=N)
-	MINUTES=$(or $(MINUTES),15) DAYS=$(or $(DAYS),30) SHIPPED=1 $(CARGO) test --locked -p snapback-tests --test soak
+soak: ## Two months of the operator in 30 min on a real control plane: does anything grow? (MINUTES=N DAYS=N SEED=N LANES=N)
+	MINUTES=$(or $(MINUTES),30) DAYS=$(or $(DAYS),60) SHIPPED=1 $(CARGO) test --locked -p snapback-tests --test soak
 
 soak-sim: ## 100,000 stories by chance: releases, faults, deaths (about 1 h; STORIES=N, SEED=N)
 	STORIES=$(or $(STORIES),100000) $(CARGO) test --profile image --locked -p snapback-controller --test simulation

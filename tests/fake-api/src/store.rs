@@ -17,7 +17,8 @@ pub(crate) type Key = (String, String, String);
 #[derive(Debug, Clone)]
 pub struct Change {
     pub(crate) version: u64,
-    pub(crate) at: Instant,
+    /// When it was accepted.
+    pub at: Instant,
     /// `ADDED`, `MODIFIED` or `DELETED`.
     pub kind: &'static str,
     /// The plural of its kind.

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use snapback_api::v1alpha1::{PhaseName, RollbackPhase, TargetStatus, VerdictName};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use snapback_api::v1alpha1::{PhaseName, RollbackPhase, RollbackPolicy, TargetStatus, VerdictName};
 
 use crate::judging::ERRORS;
 use crate::scenario::{Bed, Scenario};
@@ -128,10 +130,13 @@ pub(crate) fn killed_in_rollback(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// Lists and gets of the operator in half a minute of rest: none but those of its Lease. Watches are opened before and stay.
+/// Lists and gets of the operator in half a minute of rest: none but those of its Lease, and of what another scenario left
+/// in the middle of something. Watches are opened before and stay.
 pub(crate) fn idle_traffic(bed: &Bed) -> Result<()> {
     let scenario = Scenario::adopted(bed, "idle", 0, "")?;
     std::thread::sleep(Duration::from_secs(5));
+    let (rest, busy) = resting(bed)?;
+    ensure!(!busy.contains(&scenario.namespace), "it does not rest");
     let path = bed.cluster().as_ref().context("no cluster")?.audit_log.clone();
     let count = || -> Result<Vec<String>> {
         let text = std::fs::read_to_string(&path)?;
@@ -145,7 +150,23 @@ pub(crate) fn idle_traffic(bed: &Bed) -> Result<()> {
     let before = count()?.len();
     std::thread::sleep(Duration::from_secs(30));
     let after = count()?;
-    let new = after.get(before..).unwrap_or_default();
-    ensure!(new.is_empty(), "requests at rest: {new:?}");
+    let is_busy =
+        |request: &&String| busy.iter().any(|namespace| request.contains(&format!("/namespaces/{namespace}/")));
+    let new: Vec<&String> = after.iter().skip(before).filter(|request| !is_busy(request)).collect();
+    ensure!(new.is_empty(), "requests while {rest} policies rest: {new:?}");
     scenario.is_version("v1")
+}
+
+/// How many policies rest, and the namespaces of those that do not: a target is judged, or put back, or its readiness is
+/// looked at again every five minutes.
+fn resting(bed: &Bed) -> Result<(usize, Vec<String>)> {
+    let policies: Api<RollbackPolicy> = Api::all(bed.client.clone());
+    let policies = bed.wait(policies.list(&ListParams::default()))?.items;
+    let rests = |target: &TargetStatus| {
+        target.phase == PhaseName::Idle && target.readiness.as_ref().is_none_or(|readiness| readiness.ready)
+    };
+    let (rest, busy): (Vec<_>, Vec<_>) = policies
+        .into_iter()
+        .partition(|policy| policy.status.as_ref().is_some_and(|status| status.targets.iter().all(rests)));
+    Ok((rest.len(), busy.iter().filter_map(ResourceExt::namespace).collect()))
 }

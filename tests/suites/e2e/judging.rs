@@ -72,7 +72,8 @@ pub(crate) fn crash_loop(bed: &Bed) -> Result<()> {
 pub(crate) fn missing_image(bed: &Bed) -> Result<()> {
     let scenario = Scenario::adopted(bed, "s04-image", 0, "")?;
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2")]).image("localhost:1/no-such-image:v2"))?;
-    let rollback = scenario.ended(RollbackPhase::Succeeded, 90)?;
+    // Until it says so is up to the kubelet's back-off, which doubles.
+    let rollback = scenario.ended(RollbackPhase::Succeeded, 180)?;
     let evidence = rollback.spec.evidence.iter().find(|check| check.name == "crashes").context("no evidence")?;
     ensure!(evidence.message.contains("ImagePullBackOff"), "{}", evidence.message);
     scenario.is_version("v1")

@@ -15,7 +15,7 @@ mod source_stub;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use scenario::Bed;
@@ -59,10 +59,18 @@ fn main() -> ExitCode {
         std::process::exit(130);
     });
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(3));
+    let failed: Arc<Mutex<Vec<String>>> = Arc::default();
     let trials = |tests: Vec<Test>| -> Vec<Trial> {
         let trial = |(name, test): Test| {
-            let bed = Arc::clone(&bed);
-            Trial::test(name, move || test(&bed).map_err(|error| Failed::from(format!("{error:#}"))))
+            let (bed, failed) = (Arc::clone(&bed), Arc::clone(&failed));
+            Trial::test(name, move || {
+                let note = |error: anyhow::Error| {
+                    let told = format!("{error:#}\n{}", bed.not_running());
+                    failed.lock().unwrap().push(format!("{name}: {told}"));
+                    Failed::from(told)
+                };
+                test(&bed).map_err(note)
+            })
         };
         tests.into_iter().map(trial).collect()
     };
@@ -76,6 +84,10 @@ fn main() -> ExitCode {
     let left: Vec<String> = traces().difference(&before).cloned().collect();
     if !left.is_empty() {
         eprintln!("the test bed left behind: {left:#?}");
+    }
+    // Last, where whoever sees only the end of a long output looks.
+    for one in failed.lock().unwrap().iter() {
+        eprintln!("failed: {one}");
     }
     if together.has_failed() || alone.has_failed() || !left.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

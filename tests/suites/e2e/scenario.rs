@@ -59,6 +59,13 @@ impl Bed {
         self.cluster().take();
     }
 
+    /// The pods that do not run just now, and why: often what a failed scenario waited for.
+    pub(crate) fn not_running(&self) -> String {
+        let all = self.tools.kubectl(&["get", "pods", "--all-namespaces", "--no-headers"]).unwrap_or_default();
+        let pods: Vec<&str> = all.lines().filter(|line| !line.contains(" Running ")).collect();
+        format!("pods that do not run: {pods:#?}")
+    }
+
     /// The operator's log, for a failed run.
     pub(crate) fn tell_logs(&self) {
         let all =

@@ -1,4 +1,4 @@
-//! A month of the operator in minutes: on a real control plane with simulated pods and a real Prometheus, people release
+//! Months of the operator in minutes: on a real control plane with simulated pods and a real Prometheus, people release
 //! without a pause, well and badly, and the API server and the source go away now and then. Measured from outside: does
 //! anything grow, and was anything undone wrongly?
 //!

@@ -1,6 +1,7 @@
 //! What the fake API server accepted, as facts for the nine invariants.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 use snapback_api::v1alpha1::{Rollback, TriggerType, VerdictName};
@@ -8,6 +9,7 @@ use snapback_controller::FIELD_MANAGER;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_fake_api::Change;
 use snapback_invariants::{Cause, Fact, Writer};
+use tokio::time::Instant;
 
 use crate::world::{NAMESPACE, is_over};
 
@@ -15,8 +17,10 @@ use crate::world::{NAMESPACE, is_over};
 #[derive(Default)]
 pub(crate) struct Facts {
     pub(crate) all: Vec<Fact>,
-    /// What the live template of each Deployment says.
-    templates: BTreeMap<String, String>,
+    /// What the live template of each Deployment says, and since when.
+    templates: BTreeMap<String, (String, Instant)>,
+    /// When the first one came: windows are told in seconds from then.
+    began: Option<Instant>,
     /// Whether the policy of each target judges.
     judges: BTreeMap<String, bool>,
     /// The records that were decided, and whether they have ended.
@@ -33,7 +37,7 @@ impl Facts {
         match change.resource.as_str() {
             "deployments" => self.deployment(change, is_gone),
             "rollbackpolicies" => self.policy(&change.object, is_gone),
-            "rollbacks" => self.record(&change.object, is_gone),
+            "rollbacks" => self.record(change, is_gone),
             "events" => self.event(&change.object),
             _ => {}
         }
@@ -42,9 +46,10 @@ impl Facts {
     fn deployment(&mut self, change: &Change, is_gone: bool) {
         let target = text(&change.object["metadata"]["name"]);
         let revision = Fingerprint::of_template(&change.object["spec"]["template"]).as_str().to_owned();
-        if is_gone || self.templates.insert(target.clone(), revision.clone()).as_ref() == Some(&revision) {
+        if is_gone || self.templates.get(&target).is_some_and(|(live, _)| *live == revision) {
             return;
         }
+        self.templates.insert(target.clone(), (revision.clone(), change.at));
         let by = if change.manager == FIELD_MANAGER { Writer::Operator { record: None } } else { Writer::Person };
         self.all.push(Fact::Template { target, revision, by });
     }
@@ -57,7 +62,8 @@ impl Facts {
         }
     }
 
-    fn record(&mut self, object: &Value, is_gone: bool) {
+    fn record(&mut self, change: &Change, is_gone: bool) {
+        let object = &change.object;
         let Ok(rollback) = serde_json::from_value::<Rollback>(object.clone()) else { return };
         let record = name(&object["metadata"]);
         let Some(ordered) = rollback.ordered() else { return };
@@ -70,12 +76,35 @@ impl Facts {
             let cause = cause(&rollback, &bad);
             self.records.insert(record.clone(), false);
             let target = rollback.spec.target.name.clone();
+            let interval = rollback.spec.verify.as_ref().map(|verify| verify.interval.as_str());
+            self.windows(&target, &bad, interval.unwrap_or_default(), change.at);
             self.all.push(Fact::Decided { record: record.clone(), target, bad, good, cause, look: None });
         }
         let phase = rollback.status.as_ref().and_then(|status| status.phase);
         let ended = is_over(phase);
         if ended && self.records.insert(record.clone(), true) == Some(false) {
             self.all.push(Fact::Ended { record, phase: format!("{phase:?}") });
+        }
+    }
+
+    /// The windows that the bad revision has been live in: no more of them can have been bad. They end with the clock's
+    /// seconds, not with the rollout's: the first one is cut.
+    fn windows(&mut self, target: &str, bad: &str, interval: &str, decided: Instant) {
+        let Some((live, since)) = self.templates.get(target) else { return };
+        let lived = decided.saturating_duration_since(*since);
+        let interval = snapback_core::duration::parse(interval).ok().and_then(|read| Duration::try_from(read).ok());
+        let Some(interval) = interval.filter(|interval| live == bad && !interval.is_zero()) else { return };
+        let since = since.saturating_duration_since(*self.began.get_or_insert(*since)).as_secs();
+        let (since, interval) = (i64::try_from(since).unwrap(), i64::try_from(interval.as_secs()).unwrap());
+        for window in 0..=i64::try_from(lived.as_secs()).unwrap() / interval {
+            let from = since + window * interval;
+            self.all.push(Fact::Window {
+                target: target.to_owned(),
+                revision: bad.to_owned(),
+                check: String::new(),
+                from,
+                until: from + interval,
+            });
         }
     }
 
@@ -97,9 +126,16 @@ fn cause(rollback: &Rollback, bad: &str) -> Cause {
             let breached = rollback.spec.evidence.iter().filter(|check| check.verdict == VerdictName::Breached);
             // That Kubernetes gave a rollout up is data without a number.
             let has_data = breached.into_iter().any(|check| check.value.is_some() || check.name == "progress");
-            Cause::Breach { judged, has_data, windows: None }
+            let windows = rollback.spec.evidence.iter().filter_map(|check| in_a_row(&check.message)).max();
+            Cause::Breach { judged, has_data, windows }
         }
     }
+}
+
+/// How many bad windows a check counted, if that is how it decides.
+fn in_a_row(message: &str) -> Option<u32> {
+    let (before, _) = message.split_once(" windows in a row")?;
+    before.rsplit(' ').next()?.parse().ok()
 }
 
 /// A record of the same name may be another one.

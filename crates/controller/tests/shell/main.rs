@@ -8,6 +8,7 @@ mod by_hand;
 mod chance;
 mod configuration;
 mod controls;
+mod counting;
 mod crashes;
 mod doubts;
 mod ending;
