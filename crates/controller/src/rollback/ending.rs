@@ -87,8 +87,8 @@ async fn end(ctx: &Context, rollback: &Rollback) -> Option<String> {
         return Some(format!("the record cannot be read: {problem}"));
     }
     match Box::pin(holds::follow(ctx, rollback)).await {
-        Ok(None) => None,
-        Ok(Some(_)) => Some("it has not ended in time; the log above may say why".to_owned()),
+        Ok((_, None)) => None,
+        Ok((_, Some(_))) => Some("it has not ended in time; the log above may say why".to_owned()),
         Err(error) => Some(report(&error)),
     }
 }

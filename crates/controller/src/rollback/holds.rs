@@ -213,23 +213,30 @@ async fn unwanted(ctx: &Context, rollback: &Rollback, found: &Look) -> Option<St
     asker::gone(ctx, rollback).await.ok().flatten()
 }
 
-/// Sees to the hold of a record that has ended, or that is being deleted.
-pub(super) async fn follow(ctx: &Context, rollback: &Rollback) -> Result<Option<Action>, Error> {
-    let Ok((order, progress)) = guard::guard(rollback) else { return Ok(None) };
+/// Sees to the hold of a record that has ended, or that is being deleted. Gives the record as it is then, and when to look
+/// again; `None` when the hold has ended.
+pub(super) async fn follow(ctx: &Context, rollback: &Rollback) -> Result<(Rollback, Option<Action>), Error> {
+    let Ok((order, progress)) = guard::guard(rollback) else { return Ok((rollback.clone(), None)) };
     let live = super::look(ctx, rollback).await?;
-    let (written, progress, next_look) = Box::pin(see_to(ctx, rollback, &order, progress, live.as_deref())).await?;
+    let (mut written, progress, next_look) = Box::pin(see_to(ctx, rollback, &order, progress, live.as_deref())).await?;
     let is_held = progress.hold.as_ref().is_some_and(Hold::is_open);
     let is_owed = progress.undo_accepted.is_some() && progress.handed_back.is_none() && !progress.owners.is_empty();
     if is_owed && live.is_some_and(|live| live.workload.live == order.to.fingerprint) {
-        give_back(ctx, &written, &order, progress).await?;
+        written = give_back(ctx, &written, &order, progress).await?;
     }
-    Ok(next_look.filter(|_| is_held).map(|next| {
+    let next = next_look.filter(|_| is_held).map(|next| {
         Action::requeue(std::time::Duration::try_from(next).unwrap_or_default().max(std::time::Duration::from_secs(1)))
-    }))
+    });
+    Ok((written, next))
 }
 
 /// Gives the fields back that an undo after the end took.
-async fn give_back(ctx: &Context, rollback: &Rollback, order: &Order, mut progress: Progress) -> Result<(), Error> {
+async fn give_back(
+    ctx: &Context,
+    rollback: &Rollback,
+    order: &Order,
+    mut progress: Progress,
+) -> Result<Rollback, Error> {
     let target = (rollback.spec.target.kind.into(), rollback.spec.target.name.as_str());
     let namespace = rollback.namespace().unwrap_or_default();
     let (uid, good) = (order.uid.as_str(), &order.to.fingerprint);
@@ -239,5 +246,5 @@ async fn give_back(ctx: &Context, rollback: &Rollback, order: &Order, mut progre
             tracing::warn!(namespace, name = target.1, "the fields of the template could not be given back yet: {why}");
         }
     }
-    commit::hold(ctx, rollback, &progress).await.map(drop)
+    commit::hold(ctx, rollback, &progress).await
 }

@@ -99,13 +99,17 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Rollback>>, ctx: Arc<Context
 
 /// Sees to what outlasts a record.
 async fn follow(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {
-    let rollback = &released::see(ctx, rollback).await?;
-    if holds::outlasts(rollback)
-        && let Some(next) = Box::pin(holds::follow(ctx, rollback)).await?
-    {
-        return Ok(next);
+    let mut rollback = released::see(ctx, rollback).await?;
+    let mut next = None;
+    if holds::outlasts(&rollback) {
+        (rollback, next) = Box::pin(holds::follow(ctx, &rollback)).await?;
     }
-    if jobs::outlasts(rollback) { jobs::follow(ctx, rollback).await } else { Ok(Action::await_change()) }
+    if jobs::outlasts(&rollback) && rollback.meta().deletion_timestamp.is_none() {
+        // What holds is looked at as often as a Job is.
+        let job = jobs::follow(ctx, &rollback).await?;
+        next = next.or(Some(job));
+    }
+    Ok(next.unwrap_or_else(Action::await_change))
 }
 
 async fn advance(rollback: &Rollback, ctx: &Context) -> Result<Action, Error> {

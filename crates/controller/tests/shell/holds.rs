@@ -411,3 +411,16 @@ async fn a_workload_that_another_operator_controls_is_not_undone() {
     assert_eq!((world.image().as_str(), world.rollbacks().len()), ("shop/checkout:v2", 0));
     assert_eq!(world.target().unwrap().delivered_by.as_deref(), Some("Shop/main"));
 }
+
+/// Helm's Job outlasts its record, and so does a hold: neither waits for the other.
+#[tokio::test(start_paused = true)]
+async fn a_helm_job_is_followed_while_its_record_holds_a_tool() {
+    let (world, _tool) = held().await;
+    let mut record = serde_json::to_value(world.rollbacks().remove(0)).unwrap();
+    let began = record["status"]["timeline"]["endedAt"].clone();
+    record["status"]["helm"] = json!({"job": "gone", "requestedAt": began});
+    world.api.report("snapback.dev/v1alpha1", "rollbacks", &record);
+    let helm = |world: &World| world.rollbacks().remove(0).status.unwrap().helm.unwrap();
+    world.until("the end of the Job", |world| helm(world).ended_at.is_some()).await;
+    assert!(is_held(&world), "it waited for the end of the hold");
+}
