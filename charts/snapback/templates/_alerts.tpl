@@ -47,6 +47,27 @@ are summed up; a monitor gives all series the operator's namespace.
   annotations:
     summary: A rollback could not be carried out
     description: A rollback failed in the last 15 minutes, so the bad release may still run. `kubectl get rollbacks -A` names it.
+- alert: SnapbackAwaitsApproval
+  expr: sum(snapback_targets{ {{- $here }}, phase="AwaitingApproval"}) > 0
+  for: 5m
+  labels: {severity: critical}
+  annotations:
+    summary: A rollback waits for a person
+    description: Of {{ "{{ $value }}" }} targets a bad release serves, and nobody has approved or rejected its rollback for 5 minutes. `kubectl get rollbacks -A` has the command.
+- alert: SnapbackHeld
+  expr: sum(snapback_targets{ {{- $here }}, phase="Held"}) > 0
+  for: 15m
+  labels: {severity: warning}
+  annotations:
+    summary: A bad release is not undone
+    description: Of {{ "{{ $value }}" }} targets a bad release is live and is not undone before somebody does something. `kubectl get rbp -A -o wide` says why.
+- alert: SnapbackTargetEscalated
+  expr: sum(snapback_targets{ {{- $here }}, phase="Escalated"}) > 0
+  for: 5m
+  labels: {severity: critical}
+  annotations:
+    summary: Snapback has done what it may, and it was not enough
+    description: There are {{ "{{ $value }}" }} targets that are Escalated; the bad release may still run. `kubectl get rbp -A -o wide` names them; a person is needed.
 - alert: SnapbackRolledBack
   expr: sum(increase(snapback_rollbacks_total{ {{- $here }}, outcome="Succeeded"}[15m])) > 0
   labels: {severity: info}

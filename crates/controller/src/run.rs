@@ -211,6 +211,7 @@ fn operate(
     });
 
     let (policy_store, policy_writer) = reflector::store::<DeserializeGuard<RollbackPolicy>>();
+    metrics.watches(policy_store.clone());
     let policy_api = api::<DeserializeGuard<RollbackPolicy>>(client, namespace.as_deref());
     let (respecified, for_others) = mpsc::unbounded_channel();
     let (deleted, for_questions) = mpsc::unbounded_channel();

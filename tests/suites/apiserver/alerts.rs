@@ -46,7 +46,7 @@ impl ExprVisitor for Selected {
 /// Every expression is PromQL, and asks for what the operator tells, of its own namespace.
 pub(crate) fn expressions(bed: &Bed) -> Result<()> {
     let (rules, told) = (rules(bed)?, told()?);
-    ensure!(rules.len() >= 8 && told.len() >= 8, "{} alerts, {} series", rules.len(), told.len());
+    ensure!(rules.len() >= 12 && told.len() >= 8, "{} alerts, {} series", rules.len(), told.len());
     for rule in &rules {
         let text = rule["expr"].as_str().context("no expression")?;
         let name = rule["alert"].to_string();
@@ -59,13 +59,11 @@ pub(crate) fn expressions(bed: &Bed) -> Result<()> {
             ensure!(told.contains(&metric), "{name}: the operator tells no {metric}, but {told:?}");
             let namespace = selector.matchers.find_matchers("namespace");
             ensure!(namespace.iter().any(|matcher| matcher.value == "snapback-system"), "{name}: {selector:?}");
-            for outcome in selector.matchers.find_matchers("outcome").iter().filter(|_| metric.contains("rollbacks")) {
-                let series = format!("{metric}{{outcome=\"{}\"}} 0", outcome.value);
-                ensure!(
-                    Metrics::default().encode()?.contains(&series),
-                    "{name}: no rollback ends as {}",
-                    outcome.value
-                );
+            for (label, of) in [("outcome", "rollbacks"), ("phase", "targets")] {
+                for asked in selector.matchers.find_matchers(label).iter().filter(|_| metric.contains(of)) {
+                    let series = format!("{metric}{{{label}=\"{}\"}} 0", asked.value);
+                    ensure!(Metrics::default().encode()?.contains(&series), "{name}: there is no {series}");
+                }
             }
         }
     }

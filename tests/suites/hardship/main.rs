@@ -1,11 +1,12 @@
-//! An operator that lacks one of its rights, or whose API server shows it the past. A real control plane with a simulated
-//! node; needs no root.
+//! An operator that lacks one of its rights, whose API server shows it the past, or that starts anew. A real control plane with
+//! a simulated node; needs no root.
 //!
 //! A third of the rights by default, another one each day; all of them with `RIGHTS=all`, a certain third with `RIGHTS=0`
 //! to `RIGHTS=2`.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::panic, reason = "a test suite")]
 
 mod bed;
+mod counted;
 mod lag;
 mod missing;
 mod operator;
@@ -54,8 +55,11 @@ fn main() -> ExitCode {
         let bed = Arc::clone(&bed);
         Trial::test(name, move || test(&bed).map_err(|error| Failed::from(format!("{error:#}"))))
     };
-    let mut trials: Vec<Trial> =
-        past::TESTS.into_iter().map(|(name, test)| trial(name.to_owned(), Box::new(test))).collect();
+    let mut trials: Vec<Trial> = past::TESTS
+        .into_iter()
+        .chain(counted::TESTS)
+        .map(|(name, test)| trial(name.to_owned(), Box::new(test)))
+        .collect();
     trials.extend(missing::tests(&bed).into_iter().map(|(name, test)| trial(name, test)));
     let conclusion = libtest_mimic::run(&arguments, trials);
     bed.tear_down();

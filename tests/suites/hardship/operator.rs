@@ -86,6 +86,14 @@ impl<'a> Operator<'a> {
         lines.map(|line| right(line).with_context(|| format!("odd: {line}"))).collect()
     }
 
+    /// How many targets are in this phase, by its metrics.
+    pub(crate) fn targets(&self, phase: &str) -> Result<Option<u32>> {
+        let (_, text) = self.get("metrics")?;
+        let series = format!("snapback_targets{{phase=\"{phase}\"}} ");
+        let count = text.lines().find_map(|line| line.strip_prefix(&series));
+        count.map(|count| count.parse().with_context(|| format!("odd: {count}"))).transpose()
+    }
+
     /// Ends it in order.
     pub(crate) fn stop(mut self) -> Result<()> {
         _ = self.stop.take().map(|stop| stop.send(()));

@@ -15,7 +15,7 @@ use crate::lag::Lag;
 use crate::operator::Operator;
 use crate::story::{Story, Told};
 
-type Test = fn(&Bed) -> Result<()>;
+pub(crate) type Test = fn(&Bed) -> Result<()>;
 
 pub(crate) const TESTS: [(&str, Test); 4] = [
     ("what_a_cut_off_api_server_still_answers", answers),

@@ -1,17 +1,22 @@
 //! `snapback_*`.
 
 use std::fmt::Error;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use jiff::{SignedDuration, Timestamp};
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use snapback_api::v1alpha1::RollbackPolicy;
 use snapback_core::rollback::Phase;
 
+use super::phases;
 use crate::rights::Right;
 
 /// Which controller, and how it went.
@@ -39,6 +44,13 @@ pub(super) struct Ended {
     pub outcome: &'static str,
 }
 
+/// Where a target stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Stands {
+    /// The phase of its status.
+    pub phase: &'static str,
+}
+
 /// How a rollback may end.
 const ENDS: [Phase; 5] = [Phase::Succeeded, Phase::Failed, Phase::Superseded, Phase::Escalated, Phase::Rejected];
 
@@ -51,6 +63,9 @@ pub struct Metrics {
     decided: Counter<u64, AtomicU64>,
     returned: Counter<u64, AtomicU64>,
     judged: Gauge<i64, AtomicI64>,
+    targets: Family<Stands, Gauge<i64, AtomicI64>>,
+    /// What those are counted by: the policies that this replica watches, once it does.
+    policies: OnceLock<Store<DeserializeGuard<RollbackPolicy>>>,
     leads: Gauge<i64, AtomicI64>,
     detect: Histogram,
     undo: Histogram,
@@ -68,6 +83,8 @@ impl Default for Metrics {
             decided: Counter::default(),
             returned: Counter::default(),
             judged: Gauge::default(),
+            targets: Family::default(),
+            policies: OnceLock::new(),
             leads: Gauge::default(),
             detect: seconds(),
             undo: seconds(),
@@ -86,6 +103,7 @@ impl Default for Metrics {
         let returned = "Quarantined revisions that came back and were undone again: oscillation";
         registry.register("returns", returned, metrics.returned.clone());
         registry.register("judged_targets", "Targets that are judged now", metrics.judged.clone());
+        registry.register("targets", "Targets of all policies, by phase", metrics.targets.clone());
         registry.register("leader", "1 on the replica that does the work", metrics.leads.clone());
         let detect = "From the first sight of a bad rollout to the decision, in seconds";
         registry.register("time_to_detect_seconds", detect, metrics.detect.clone());
@@ -145,8 +163,20 @@ impl Metrics {
         self.judged.set(i64::try_from(targets).unwrap_or(i64::MAX));
     }
 
+    /// The policies whose targets are counted by phase from now on.
+    pub(crate) fn watches(&self, policies: Store<DeserializeGuard<RollbackPolicy>>) {
+        // There is one set of controllers a process.
+        _ = self.policies.set(policies);
+    }
+
     /// The text that Prometheus reads.
     pub fn encode(&self) -> Result<String, Error> {
+        let stand = self.policies.get().map(phases::all).unwrap_or_default();
+        for phase in phases::PHASES {
+            let count = stand.iter().filter(|one| **one == phase).count();
+            let gauge = self.targets.get_or_create(&Stands { phase: phases::word(phase) });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
@@ -159,7 +189,32 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::{reflector, watcher};
+    use serde_json::json;
+
     use super::*;
+
+    /// Nothing is added up: what is deleted is gone, and a process that starts anew knows what its first list says.
+    #[test]
+    fn targets_are_counted_by_the_policies_that_there_are() {
+        let metrics = Metrics::default();
+        let held = |count: u8| format!("snapback_targets{{phase=\"Held\"}} {count}\n");
+        assert!(metrics.encode().unwrap().contains(&held(0)), "before the first list");
+        let (store, mut writer) = reflector::store();
+        metrics.watches(store);
+        let policy: DeserializeGuard<RollbackPolicy> = serde_json::from_value(json!({
+            "apiVersion": "snapback.dev/v1alpha1", "kind": "RollbackPolicy", "metadata": {"name": "a", "namespace": "shop"},
+            "spec": {}, "status": {"targets": [{"kind": "Deployment", "name": "a", "uid": "u", "phase": "Held",
+                "reason": "ObservedOnly", "message": "", "current": {"fingerprint": "f", "images": []}}]}
+        }))
+        .unwrap();
+        writer.apply_watcher_event(&watcher::Event::Apply(policy.clone()));
+        let text = metrics.encode().unwrap();
+        assert!(text.contains(&held(1)), "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("snapback_targets{")).count(), phases::PHASES.len());
+        writer.apply_watcher_event(&watcher::Event::Delete(policy));
+        assert!(metrics.encode().unwrap().contains(&held(0)), "once it is deleted");
+    }
 
     #[test]
     fn every_end_of_a_rollback_is_counted_from_zero() {

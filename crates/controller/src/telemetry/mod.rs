@@ -2,6 +2,7 @@
 
 mod http;
 mod metrics;
+mod phases;
 
 pub use http::{Health, serve};
 pub use metrics::Metrics;
