@@ -13,7 +13,7 @@ use crate::tools;
 const HEADER: &str = "# Generated from charts/snapback by `make manifests`; do not edit.\n";
 
 /// Files for kustomize, and how they are rendered.
-pub const FILES: [(&str, &[&str]); 3] = [
+pub const FILES: [(&str, &[&str]); 6] = [
     // The kinds are taken from crds/.
     ("deploy/base/snapback.yaml", &["--set=crds.install=false"]),
     (
@@ -23,6 +23,16 @@ pub const FILES: [(&str, &[&str]); 3] = [
             "--show-only=templates/monitors.yaml",
             "--show-only=templates/alerts.yaml",
         ],
+    ),
+    (
+        "deploy/overlays/argocd/argocd.yaml",
+        &["--set=config.gitops.argocd.enabled=true", "--show-only=templates/gitops.yaml"],
+    ),
+    ("deploy/overlays/flux/flux.yaml", &["--set=config.gitops.flux.enabled=true", "--show-only=templates/gitops.yaml"]),
+    (
+        // What confines the operator is with Flux's already.
+        "deploy/overlays/gitops/argocd.yaml",
+        &["--set=config.gitops.argocd.enabled=true,admission.enabled=false", "--show-only=templates/gitops.yaml"],
     ),
     (
         "deploy/end-holds/job.yaml",

@@ -85,7 +85,7 @@ fn configuration(objects: &str) -> Result<String> {
     bail!("there is no configuration among the objects")
 }
 
-/// An overlay on `deploy/base`, built where it would stand.
+/// An overlay on `deploy/base` or on one of ours, built where it would stand.
 fn overlay(bed: &Bed, text: &str) -> Result<()> {
     let root = std::env::temp_dir().join(format!("snapback-overlay-{}", std::process::id()));
     let copy = |folder: &str| -> Result<()> {
@@ -96,7 +96,8 @@ fn overlay(bed: &Bed, text: &str) -> Result<()> {
         }
         Ok(())
     };
-    let built = copy("crds").and_then(|()| copy("deploy/base")).and_then(|()| {
+    let folders = ["crds", "deploy/base", "deploy/overlays/flux"];
+    let built = folders.into_iter().try_for_each(copy).and_then(|()| {
         let overlay = root.join("deploy/overlay");
         std::fs::create_dir_all(&overlay)?;
         std::fs::write(overlay.join("kustomization.yaml"), text)?;

@@ -83,15 +83,20 @@ pub(crate) fn overlays(bed: &Bed) -> Result<()> {
         }
         compared += 1;
     }
-    ensure!(compared >= 3, "only {compared} overlays were found");
+    ensure!(compared >= 6, "only {compared} overlays were found");
     Ok(())
 }
 
-/// Without what must be different: Helm's labels, the namespace and the kinds, which a release does not hold, and how the
-/// configuration is written.
+/// Without what must be different: Helm's labels and its hooks, the namespace and the kinds, which a release does not hold, how the
+/// configuration is written, and in which order rights are given.
 fn comparable(text: &str) -> Result<Objects> {
     let mut objects = objects::without_helm(objects::parse(text)?);
     objects.retain(|_, object| object["kind"] != "Namespace" && object["kind"] != "CustomResourceDefinition");
+    // deploy/end-holds has it.
+    objects.retain(|_, object| object["metadata"]["annotations"].get("helm.sh/hook").is_none());
+    for rules in objects.values_mut().filter_map(|object| object["rules"].as_array_mut()) {
+        rules.sort_by_key(Value::to_string);
+    }
     if let Some(operator) = objects.get_mut("Deployment snapback-system/snapback") {
         let annotations = operator.pointer_mut("/spec/template/metadata/annotations").and_then(Value::as_object_mut);
         // A patched ConfigMap has no new checksum: docs/configuration.md says to restart the operator.
@@ -102,7 +107,7 @@ fn comparable(text: &str) -> Result<Objects> {
         .map_err(anyhow::Error::msg)?;
     let limits = read.limits.limits().map_err(anyhow::Error::msg)?;
     let history = read.history().map_err(anyhow::Error::msg)?;
-    let rest = (&read.sources, &read.default_source, &read.watch_namespaces, &read.features);
+    let rest = (&read.sources, &read.default_source, &read.watch_namespaces, &read.features, &read.gitops);
     config["data"]["config.yaml"] = Value::from(format!("{limits:?} {history:?} {rest:?}"));
     Ok(objects)
 }

@@ -68,7 +68,7 @@ pub(crate) fn flux(bed: &Bed) -> Result<()> {
     let spec = &one(&objects, "Kustomization", "snapback")?["spec"];
     // As Flux builds it: the patches and images of the spec, added to what is in the path.
     let root = bed.folder.join("flux-example");
-    for folder in ["crds", "deploy/base"] {
+    for folder in ["crds", "deploy/base", "deploy/overlays/flux"] {
         std::fs::create_dir_all(root.join(folder))?;
         for entry in std::fs::read_dir(tools::repository().join(folder))? {
             let entry = entry?;
@@ -77,12 +77,16 @@ pub(crate) fn flux(bed: &Bed) -> Result<()> {
     }
     let path = root.join(spec["path"].as_str().context("no path")?).join("kustomization.yaml");
     let mut built: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path)?)?;
-    (built["images"], built["patches"]) = (spec["images"].clone(), spec["patches"].clone());
+    built["images"] = spec["images"].clone();
+    let (own, added) = (built["patches"].as_array_mut(), spec["patches"].as_array());
+    own.context("no patches")?.extend(added.context("no patches in the spec")?.clone());
     std::fs::write(&path, serde_yaml_ng::to_string(&built)?)?;
     let folder = path.parent().context("a file is in a folder")?;
     let built = bed.tools.kubectl(&["kustomize", &folder.to_string_lossy()])?;
     ensure!(!built.contains("ghcr.io/snapback-dev"), "the image was not replaced");
-    ensure!(!configured(&built)?.sources.is_empty(), "the source is not there");
+    let config = configured(&built)?;
+    ensure!(!config.sources.is_empty() && config.gitops.flux.enabled, "the source or the hold is not there");
+    ensure!(built.contains("name: snapback-flux"), "the rights for a hold are not there");
     Ok(())
 }
 
