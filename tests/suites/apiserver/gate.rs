@@ -70,6 +70,34 @@ impl<'a> Release<'a> {
         self.bed.tools.helm(&arguments).map(drop)
     }
 
+    /// What helm-controller does of a release that failed: `helm rollback --wait` to one that was good.
+    fn remediate(&self, to: &str, timeout: &str) -> Result<()> {
+        let (namespace, timeout) = (format!("--namespace={}", self.namespace), format!("--timeout={timeout}"));
+        self.bed.tools.helm(&["rollback", "checkout", to, "--wait", &timeout, &namespace]).map(drop)
+    }
+
+    /// The live image, and Kubernetes' own number of the template, which moves when pods are replaced.
+    fn live(&self) -> Result<String> {
+        let live = "jsonpath={.spec.template.spec.containers[0].image} \
+                    {.metadata.annotations.deployment\\.kubernetes\\.io/revision}";
+        self.bed.tools.kubectl(&["-n", &self.namespace, "get", "deployment", "checkout", "-o", live])
+    }
+
+    /// The number of the newest release that is not a failed one.
+    fn newest_good(&self) -> Result<String> {
+        let history = ["history", "checkout", "--output=json", "--namespace", &self.namespace];
+        let history: serde_json::Value = serde_json::from_str(&self.bed.tools.helm(&history)?)?;
+        let all = history.as_array().context("no history")?;
+        let good = all.iter().rfind(|one| one["status"] == "superseded" || one["status"] == "deployed");
+        Ok(good.context("no good release")?["revision"].to_string())
+    }
+
+    /// Waits until so many records have undone something.
+    fn undone(&self, times: usize) -> Result<()> {
+        let phases = ["-n", &self.namespace, "get", "rollbacks", "-o", "jsonpath={.items[*].status.phase}"];
+        until("the undo", || Ok(self.bed.tools.kubectl(&phases)? == vec!["Succeeded"; times].join(" ")))
+    }
+
     fn target(&self) -> Result<TargetStatus> {
         let policies: kube::Api<RollbackPolicy> = kube::Api::namespaced(self.bed.client.clone(), &self.namespace);
         let policy = self.bed.wait(policies.get("checkout"))?;
@@ -100,6 +128,33 @@ pub(crate) fn helm(bed: &Bed) -> Result<()> {
 
     release.upgrade("v3", "60s", &[])?;
     release.is_known_good("shop/checkout:v3")
+}
+
+/// The steps of a HelmRelease with `upgrade.remediation.retries`, as helm-controller goes through them: a rollback by Helm does
+/// not disturb what was undone, each retry is undone once more, and the next release comes through. What waits for a rollback
+/// is told that it is well only where the chart says what it expects.
+pub(crate) fn remediated(bed: &Bed) -> Result<()> {
+    let release = Release::new(bed, "gate-remediated")?;
+    release.upgrade("v1", "60s", &[])?;
+    for attempt in 1..=2 {
+        ensure!(release.upgrade("v2", "60s", &["--set=bad=true"]).is_err(), "a false green");
+        release.undone(attempt)?;
+        let undone = release.live()?;
+        ensure!(undone.starts_with("shop/checkout:v1 "), "{undone}");
+        release.remediate("1", "60s")?;
+        ensure!(release.live()? == undone, "Helm's rollback replaced pods: {undone}, then {}", release.live()?);
+    }
+    release.upgrade("v3", "60s", &[])?;
+    release.is_known_good("shop/checkout:v3")?;
+
+    release.upgrade("v4", "60s", &["--set=stamped=false"])?;
+    ensure!(release.upgrade("v5", "60s", &["--set=bad=true", "--set=stamped=false"]).is_err(), "a false green");
+    release.undone(3)?;
+    let unstamped = release.newest_good()?;
+    let Err(told) = release.remediate(&unstamped, "60s") else { bail!("it is not known any more that this fails") };
+    ensure!(format!("{told:#}").contains("not ready. status: Failed"), "{told:#}");
+    ensure!(release.live()?.starts_with("shop/checkout:v4 "), "{}", release.live()?);
+    Ok(())
 }
 
 /// A wait that begins before the operator has looked is not answered with the verdict on the release before, as it is

@@ -45,7 +45,7 @@ use snapback_tests::suite::{self, Bed as _};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 86] = [
+const TESTS: [Test; 87] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -130,6 +130,7 @@ const TESTS: [Test; 86] = [
     ("objects_by_chance_are_looked_at_and_do_no_harm", chance::objects),
     ("a_template_that_is_about_to_be_pruned_is_told_before_it_is", readiness::history),
     ("helm_4_waits_for_the_verdict_and_fails_for_what_is_undone", gate::helm),
+    ("a_release_behind_a_gate_that_is_remediated_is_undone_again_and_the_next_one_comes", gate::remediated),
     ("no_wait_is_answered_with_the_verdict_on_the_release_before", gate::late),
     ("each_end_of_a_wait_has_its_exit_code", gate::wait),
 ];
