@@ -32,7 +32,7 @@ use named::Named;
   1  it is bad: rolled back, or found bad and kept (the last line says which)
   2  wrong usage, or the cluster cannot be asked
   3  no verdict within --timeout
-  4  nobody judges it: no policy covers the workload, or the policy is suspended or cannot be meant
+  4  nobody judges it: no policy covers the workload, or the policy is suspended or invalid
   5  another release took its place before there was a verdict")]
 pub(crate) struct Wait {
     /// The workload: deploy/checkout, sts/orders, ds/agent, or any longer spelling of kubectl's.
