@@ -160,7 +160,7 @@ async fn place(
         Ordered::NotAgain(rollback) => quarantine::not_again(state, order, &look.namespace(), &rollback),
         Ordered::Contended(rollback) => {
             let rival = guarded.records.rival(state.uid.as_str(), order.from.fingerprint.as_str(), &rollback);
-            quarantine::contended(state, order, &look.namespace(), &rollback, rival)
+            quarantine::contended(state, order, &look.namespace(), &rollback, rival, &live.workload.delivery)
         }
     })
 }

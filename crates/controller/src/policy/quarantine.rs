@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use snapback_api::v1alpha1::{HeldKind, HoldStatus, Rollback, RollbackPhase, RollbackStatus, TargetStatus, Timeline};
+use snapback_core::gitops::Delivery;
 use snapback_core::notice::{Notice, Reason};
 use snapback_core::rollback::how_to_release;
 use snapback_core::watch::{Order, Phase, Standing, Target};
@@ -124,12 +125,13 @@ pub(super) fn contended(
     namespace: &str,
     rollback: &str,
     rival: Option<String>,
+    delivery: &Delivery,
 ) -> Vec<Notice> {
     let last = rival.map_or_else(String::new, |rival| format!(" (the last time by Rollback {rival})"));
     let message = format!(
-        "{} was undone as often as it may be, and came back each time{last}: stop what applies it (a GitOps tool? revert it in \
-         Git). To let it run and be judged: {}",
+        "{} was undone as often as it may be, and came back each time{last}: {}. To let it run and be judged: {}",
         order.from.name(),
+        delivery.how_to_stop(),
         how_to_release(namespace, rollback)
     );
     end(state, Phase::Escalated, "Contended", &message);

@@ -6,7 +6,7 @@ use serde_json::json;
 use snapback_api::v1alpha1::{PhaseName, TriggerType};
 use snapback_fake_api::{Call, Fault, Verb};
 
-use crate::world::{NAMESPACE, World};
+use crate::world::{NAMESPACE, World, deployment};
 
 /// A world in which v2 was undone so many times, each time at the first look at it.
 async fn undone(times: usize) -> World {
@@ -42,13 +42,18 @@ async fn it_is_undone_again_at_once_with_the_evidence_of_before() {
 #[tokio::test(start_paused = true)]
 async fn who_puts_it_back_again_and_again_is_not_fought() {
     let world = undone(3).await;
-    world.deploy("v2", false);
+    let mut delivered = deployment("v2", false);
+    delivered["metadata"]["annotations"] =
+        json!({"argocd.argoproj.io/tracking-id": "apps:apps/Deployment:shop/checkout"});
+    world.api.apply("apps/v1", "deployments", &delivered);
     world.until("a person is called", |world| world.target().is_some_and(|target| target.reason == "Contended")).await;
     world.at_rest("the end").await;
     let target = world.target().unwrap();
     assert_eq!((target.phase, world.image().as_str()), (PhaseName::Escalated, "shop/checkout:v2"));
     assert_eq!(world.rollbacks().len(), 3);
     assert!(world.api.objects("events", NAMESPACE).iter().any(|event| event["reason"] == "Contended"), "no Event");
+
+    assert!(target.message.contains("where Argo CD Application apps has it from"), "{}", target.message);
 
     // What the message says lets it run: it is judged anew, by what it does now.
     let named = target.message.split("rollback ").nth(1).unwrap().split(' ').next().unwrap().to_owned();

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Application, Deliverer, HelmReleaseLook, Kustomization, Tool, ToolKind};
+use super::{Application, Deliverer, HelmReleaseLook, Kustomization, Tool, ToolKind, parent};
 use super::{DRIFT_DETECTION, RECONCILE};
 use crate::notice::{Notice, Reason};
 use crate::rollback::{Act, Order, Phase, Progress, Step};
@@ -11,6 +11,11 @@ use crate::workload::Kind;
 /// How long an undo waits for a tool that does not answer, or for a hold that has no clear answer. Longer, and a bad release
 /// would stay for the sake of what may not even put it back.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+
+/// What a person is told of a hold that is not in place yet, when Argo CD is in the middle of a sync. If that fails, the next
+/// try brings the bad revision back, hold or no hold.
+const UNDER_WAY: &str =
+    "a sync of it is under way; where one that fails is tried again, set spec.syncPolicy.retry.limit to 0";
 
 /// How far a tool's source was.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -147,9 +152,8 @@ pub fn plan(deliverers: &[Deliverer], look: Option<&Look>) -> Plan {
             match &one.parent {
                 Some(parent) => {
                     let why = format!(
-                        "{tool} is itself kept by {parent}, which would switch its self-heal on again at once; let that leave \
-                         {} alone",
-                        super::SELF_HEAL
+                        "{tool} is itself kept by {parent}, which would switch its self-heal on again at once{}",
+                        parent::how_to_leave_alone(parent)
                     );
                     Plan::Cannot(tool, why)
                 }
@@ -188,7 +192,7 @@ pub fn begin(order: &Order, progress: &Progress, mut next: Step, plan: &Plan, no
             let message = holding(&hold.tool, &order.from.name());
             if now.duration_since(hold.requested) > PATIENCE {
                 // It may be in place all the same: that is seen later, and then it is to be ended.
-                let why = hold.because.clone().unwrap_or_else(|| "a sync of it is under way".to_owned());
+                let why = hold.because.clone().unwrap_or_else(|| UNDER_WAY.to_owned());
                 next.notices.push(refused(&hold.tool, &why));
                 next.progress.hold = Some(hold);
                 return next;

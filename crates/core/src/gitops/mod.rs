@@ -65,9 +65,29 @@ impl Delivery {
 
     /// As told in status. A mere possibility is not told.
     pub fn told(&self) -> Option<String> {
-        let is_sure =
-            |one: &&Deliverer| !matches!(one, Deliverer::Tool(Tool { kind: ToolKind::PossibleApplication, .. }));
-        self.by.iter().find(is_sure).map(ToString::to_string)
+        self.sure().map(ToString::to_string)
+    }
+
+    /// What a person does so that a bad revision does not come back once more.
+    pub fn how_to_stop(&self) -> String {
+        match self.sure() {
+            Some(Deliverer::Tool(tool @ Tool { kind: ToolKind::Application, .. })) => format!(
+                "revert it in Git, where {tool} has it from; if a sync of that failed and is tried again, set its \
+                 spec.syncPolicy.retry.limit to 0 and end the sync"
+            ),
+            Some(Deliverer::Tool(tool @ Tool { kind: ToolKind::HelmRelease, .. })) => format!(
+                "revert it where {tool} has it from; if an upgrade of that failed and is tried again, set its \
+                 spec.upgrade.remediation.retries to 0"
+            ),
+            Some(Deliverer::Tool(tool)) => format!("revert it in Git, where {tool} has it from"),
+            Some(Deliverer::Helm(_) | Deliverer::Controller(_)) | None => {
+                "stop what applies it (a GitOps tool? revert it in Git)".to_owned()
+            }
+        }
+    }
+
+    fn sure(&self) -> Option<&Deliverer> {
+        self.by.iter().find(|one| !matches!(one, Deliverer::Tool(Tool { kind: ToolKind::PossibleApplication, .. })))
     }
 }
 
@@ -104,5 +124,24 @@ mod tests {
         assert_eq!(delivery.told().as_deref(), Some("Flux Kustomization flux/apps"));
         let hint = read(&[("app.kubernetes.io/instance", "store")]);
         assert_eq!((hint.by.len(), hint.told()), (1, None), "a possibility is not told");
+    }
+
+    #[test]
+    fn who_may_bring_it_back_is_told_how_to_stop_that() {
+        let stop = |kind: ToolKind| {
+            let tool = Tool { kind, namespace: Some("shop".to_owned()), name: "store".to_owned() };
+            Delivery { by: vec![Deliverer::Tool(tool)], ..Delivery::default() }.how_to_stop()
+        };
+        let application = stop(ToolKind::Application);
+        assert!(application.contains("Argo CD Application shop/store"), "{application}");
+        assert!(application.contains("spec.syncPolicy.retry.limit to 0 and end the sync"), "{application}");
+        let release = stop(ToolKind::HelmRelease);
+        assert!(release.contains("Flux HelmRelease shop/store"), "{release}");
+        assert!(release.contains("spec.upgrade.remediation.retries to 0"), "{release}");
+        let kustomization = stop(ToolKind::Kustomization);
+        assert_eq!(kustomization, "revert it in Git, where Flux Kustomization shop/store has it from");
+        let unknown = "stop what applies it (a GitOps tool? revert it in Git)";
+        assert_eq!(stop(ToolKind::PossibleApplication), unknown, "a possibility is not told");
+        assert_eq!(Delivery::default().how_to_stop(), unknown);
     }
 }

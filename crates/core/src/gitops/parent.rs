@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::SELF_HEAL;
 use super::application::covers;
 
 /// The sync option without which a difference is ignored until the next sync, and then put back.
@@ -20,6 +21,17 @@ pub fn leaves_alone(above: &Value, (namespace, name): (&str, &str)) -> bool {
     let rules = spec["ignoreDifferences"].as_array();
     options.is_some_and(|options| options.iter().any(|one| one == RESPECTED))
         && rules.is_some_and(|rules| rules.iter().any(|rule| is_meant(rule) && ignores(rule)))
+}
+
+/// What a person does so that this one (`ApplicationSet stores`) leaves that field alone, if anything.
+pub(super) fn how_to_leave_alone(parent: &str) -> String {
+    if parent.starts_with("ApplicationSet ") {
+        format!("; let that leave {SELF_HEAL} alone: spec.ignoreApplicationDifferences")
+    } else if parent.starts_with("Application ") {
+        format!("; let that leave {SELF_HEAL} alone: spec.ignoreDifferences, with the sync option {RESPECTED}")
+    } else {
+        String::new()
+    }
 }
 
 #[cfg(test)]
@@ -68,5 +80,18 @@ mod tests {
         assert!(!leaves_alone(&above, STORE));
         above["spec"]["syncPolicy"] = json!({});
         assert!(!leaves_alone(&above, STORE));
+    }
+
+    /// Nothing of a Kustomization can leave one field alone.
+    #[test]
+    fn a_person_is_told_what_leaves_it_alone() {
+        let set = how_to_leave_alone("ApplicationSet stores");
+        assert!(set.contains(SELF_HEAL) && set.ends_with("spec.ignoreApplicationDifferences"), "{set}");
+        let above = how_to_leave_alone("Application root");
+        assert!(
+            above.contains(SELF_HEAL) && above.contains("spec.ignoreDifferences") && above.contains(RESPECTED),
+            "{above}"
+        );
+        assert_eq!(how_to_leave_alone("Kustomization infra"), "");
     }
 }

@@ -117,6 +117,9 @@ fn a_hold_that_never_gets_a_clear_answer_does_not_keep_a_bad_release() {
     let next = first(&Plan::Nothing, &asked, 32);
     assert_eq!((next.act, reasons(&next.notices)), (Act::Undo, vec![Reason::HoldRefused]));
     assert!(next.progress.hold.unwrap().is_open(), "it may be in place, and is to be ended then");
+    asked.hold = asked.hold.map(|hold| Hold { because: None, ..hold });
+    let told = first(&Plan::Nothing, &asked, 32).notices.swap_remove(0).message;
+    assert!(told.contains("a sync of it is under way") && told.contains("spec.syncPolicy.retry.limit to 0"), "{told}");
 }
 
 #[test]
@@ -146,6 +149,7 @@ fn a_tool_that_cannot_be_read_is_waited_for_and_not_for_long() {
 #[test]
 fn what_cannot_be_held_is_told_and_the_undo_goes_on() {
     let kept = Application { parent: Some("ApplicationSet stores".into()), ..application("b4d") };
+    let below = Application { parent: Some("Application root".into()), ..application("b4d") };
     for (kind, look, why) in [
         (ToolKind::Kustomization, Look::Absent, "not in this cluster"),
         (ToolKind::Kustomization, Look::Forbidden("gitops.flux.enabled is off".into()), "gitops.flux.enabled"),
@@ -165,6 +169,7 @@ fn what_cannot_be_held_is_told_and_the_undo_goes_on() {
             "does not say",
         ),
         (ToolKind::Application, Look::Application(kept), "ApplicationSet stores"),
+        (ToolKind::Application, Look::Application(below), "RespectIgnoreDifferences=true"),
         (
             ToolKind::HelmRelease,
             Look::HelmRelease(HelmReleaseLook { remote: true, corrects: true, release: Some("v2".into()) }),
