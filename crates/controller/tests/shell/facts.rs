@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     templates: BTreeMap<String, (String, Instant)>,
     /// When the first one came: windows are told in seconds from then.
     began: Option<Instant>,
+    /// Until when the windows of each revision of a target are told: several decisions may be about one.
+    counted: BTreeMap<(String, String), i64>,
     /// Whether the policy of each target judges.
     judges: BTreeMap<String, bool>,
     /// The records that were decided, and whether they have ended.
@@ -98,13 +100,12 @@ impl Facts {
         let (since, interval) = (i64::try_from(since).unwrap(), i64::try_from(interval.as_secs()).unwrap());
         for window in 0..=i64::try_from(lived.as_secs()).unwrap() / interval {
             let from = since + window * interval;
-            self.all.push(Fact::Window {
-                target: target.to_owned(),
-                revision: bad.to_owned(),
-                check: String::new(),
-                from,
-                until: from + interval,
-            });
+            let (target, revision, until) = (target.to_owned(), bad.to_owned(), from + interval);
+            let counted = self.counted.entry((target.clone(), revision.clone())).or_default();
+            if from >= *counted {
+                *counted = until;
+                self.all.push(Fact::Window { target, revision, check: String::new(), from, until });
+            }
         }
     }
 
