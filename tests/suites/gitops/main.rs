@@ -35,7 +35,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 52] = [
+const TESTS: [Test; 53] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -74,6 +74,7 @@ const TESTS: [Test; 52] = [
     ("flux_undone_who_waits_for_the_gate_is_told_and_gets_the_fix", undone::flux_waits_for_the_gate),
     ("flux_helm_corrects_drift_unless_the_label_is_there", helm::corrects_drift),
     ("flux_helm_undone_from_release_to_release", |bed| helm::from_release_to_release(bed, Helm::Four)),
+    ("flux_helm_undone_while_its_upgrade_waits", helm::while_the_upgrade_waits),
     ("flux_helm_undone_from_release_to_release_by_helm_3", |bed| helm::from_release_to_release(bed, Helm::Three)),
     ("argocd_undone_from_commit_to_commit", |bed| undone::argo_from_commit_to_commit(bed, Applies::ClientSide)),
     ("argocd_undone_from_commit_to_commit_server_side", |bed| {

@@ -1,5 +1,6 @@
 //! What a Flux HelmRelease says.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::hold::Mark;
@@ -14,8 +15,10 @@ pub struct HelmReleaseLook {
     pub remote: bool,
     /// Whether it puts back what differs from the release. Without that an undo stays until chart or values change.
     pub corrects: bool,
-    /// Version and digest of the newest release.
+    /// Version and digest of the newest release. One that still waits for its pods is none yet.
     pub release: Option<String>,
+    /// When Helm began with that, in full seconds.
+    pub begun: Option<Timestamp>,
 }
 
 impl HelmReleaseLook {
@@ -30,6 +33,7 @@ impl HelmReleaseLook {
             remote: raw["spec"]["kubeConfig"].is_object(),
             corrects: raw["spec"]["driftDetection"]["mode"] == "enabled",
             release,
+            begun: newest["lastDeployed"].as_str().and_then(|at| at.parse().ok()),
         }
     }
 
@@ -41,6 +45,12 @@ impl HelmReleaseLook {
     /// Whether there is a newer one. It has written the workload already: an upgrade heeds no label.
     pub fn has_moved(&self, mark: &Mark) -> bool {
         self.release.is_some() && self.release != mark.revision
+    }
+
+    /// Whether the newest one may be what was undone at that time: an upgrade that waits for its pods becomes a release only
+    /// when they are ready, and ready they are because it was undone.
+    pub fn was_begun_by(&self, undone: Timestamp) -> bool {
+        self.begun.is_some_and(|begun| begun <= undone)
     }
 }
 
@@ -64,5 +74,14 @@ mod tests {
         assert!(!release(2).has_moved(&mark));
         assert!(release(3).has_moved(&mark));
         assert!(!HelmReleaseLook::default().has_moved(&mark));
+    }
+
+    #[test]
+    fn a_release_is_as_old_as_its_beginning() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let begun = |history: serde_json::Value| HelmReleaseLook::read(&json!({"status": {"history": [history]}}));
+        let waited = begun(json!({"version": 2, "lastDeployed": "1970-01-01T00:01:40Z"}));
+        assert!(waited.was_begun_by(at(100)) && waited.was_begun_by(at(101)) && !waited.was_begun_by(at(99)));
+        assert!(!begun(json!({"version": 2})).was_begun_by(at(100)), "of what is not told nothing is said");
     }
 }

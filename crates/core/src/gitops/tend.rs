@@ -223,7 +223,8 @@ fn why_label_ends(hold: &Hold, look: &Look, scene: &Scene) -> Option<String> {
         Look::Absent => Some(format!("the {} is gone", hold.tool.kind.as_str())),
         // While a bad one is live, a newer record is about to undo it, under the same label.
         Look::HelmRelease(one) if one.has_moved(&hold.mark) && !scene.is_bad() => {
-            Some(format!("it has made release {}", newest(one.release.as_deref())))
+            let is_undone = scene.live == Some(scene.good) && one.was_begun_by(hold.requested);
+            (!is_undone).then(|| format!("it has made release {}", newest(one.release.as_deref())))
         }
         _ => None,
     })

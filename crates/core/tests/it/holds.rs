@@ -172,7 +172,12 @@ fn what_cannot_be_held_is_told_and_the_undo_goes_on() {
         (ToolKind::Application, Look::Application(below), "RespectIgnoreDifferences=true"),
         (
             ToolKind::HelmRelease,
-            Look::HelmRelease(HelmReleaseLook { remote: true, corrects: true, release: Some("v2".into()) }),
+            Look::HelmRelease(HelmReleaseLook {
+                remote: true,
+                corrects: true,
+                release: Some("v2".into()),
+                ..HelmReleaseLook::default()
+            }),
             "cluster",
         ),
     ] {
@@ -417,7 +422,8 @@ fn of_two_holds_by_one_label_one_lets_the_tool_at_the_workload() {
     let stage = Stage::live("v1");
     let scene = Scene { leads: false, ..stage.scene() };
     assert_eq!(flux(kustomization("v3"), &scene).act, HoldAct::Nothing);
-    let release = HelmReleaseLook { corrects: true, release: Some("v3".into()), remote: false };
+    let release =
+        HelmReleaseLook { corrects: true, release: Some("v3".into()), remote: false, ..HelmReleaseLook::default() };
     assert_eq!(tended(ToolKind::HelmRelease, Look::HelmRelease(release), &scene).act, HoldAct::Nothing);
     let late = Hold { tried: Some(at(100)), ..hold(ToolKind::Kustomization) };
     let trial = Scene { trial: Some(Trial::Paused), is_labelled: false, ..scene.clone() };
@@ -456,7 +462,8 @@ fn what_nobody_wants_any_more_ends() {
     let scene = Scene { unwanted: Some("a person released the revision".into()), ..stage.scene() };
     assert_eq!(flux(kustomization("v2"), &scene).act, HoldAct::Unlabel);
     assert_eq!(argo(held_application("v2"), &scene).act, HoldAct::Heal);
-    let release = HelmReleaseLook { corrects: true, release: Some("v2".into()), remote: false };
+    let release =
+        HelmReleaseLook { corrects: true, release: Some("v2".into()), remote: false, ..HelmReleaseLook::default() };
     assert_eq!(tended(ToolKind::HelmRelease, Look::HelmRelease(release), &scene).act, HoldAct::Unlabel);
     let trial = Scene { trial: Some(Trial::Paused), is_labelled: false, ..scene };
     assert_eq!(flux(kustomization("v2"), &trial).act, HoldAct::Let);
@@ -476,17 +483,38 @@ fn a_deleted_tool_or_workload_is_held_no_more() {
 fn a_helm_release_is_held_until_its_next_release() {
     let stage = Stage::live("v1");
     let release = |version: &str| {
-        let look = HelmReleaseLook { corrects: true, release: Some(version.into()), remote: false };
+        let look = HelmReleaseLook {
+            corrects: true,
+            release: Some(version.into()),
+            remote: false,
+            ..HelmReleaseLook::default()
+        };
         tended(ToolKind::HelmRelease, Look::HelmRelease(look), &stage.scene())
     };
     assert_eq!(release("v2").act, HoldAct::Nothing);
     assert_eq!(release("v3").act, HoldAct::Unlabel);
 }
 
+/// An upgrade that waits for its pods becomes a release because it was undone.
+#[test]
+fn a_helm_release_that_was_begun_before_the_undo_is_what_was_undone() {
+    let requested = hold(ToolKind::HelmRelease).requested;
+    let begun = |late: SignedDuration, stage: &Stage| {
+        let (release, begun) = (Some("v3".into()), Some(requested + late));
+        let look = HelmReleaseLook { corrects: true, release, begun, ..HelmReleaseLook::default() };
+        tended(ToolKind::HelmRelease, Look::HelmRelease(look), &stage.scene()).act
+    };
+    let (then, later) = (SignedDuration::ZERO, SignedDuration::from_secs(1));
+    assert_eq!(begun(then, &Stage::live("v1")), HoldAct::Nothing);
+    assert_eq!(begun(later, &Stage::live("v1")), HoldAct::Unlabel, "a newer one, of the same template");
+    assert_eq!(begun(then, &Stage::live("v3")), HoldAct::Unlabel, "it brought something else");
+}
+
 #[test]
 fn a_helm_release_that_brings_a_bad_revision_again_is_left_to_the_record_that_undoes_it() {
     let stage = Stage::live("v2");
-    let look = HelmReleaseLook { corrects: true, release: Some("v3".into()), remote: false };
+    let look =
+        HelmReleaseLook { corrects: true, release: Some("v3".into()), remote: false, ..HelmReleaseLook::default() };
     assert_eq!(tended(ToolKind::HelmRelease, Look::HelmRelease(look), &stage.scene()).act, HoldAct::Nothing);
 }
 
@@ -549,7 +577,7 @@ fn a_hold_says_nothing_of_the_phase() {
 /// What a tool may be found as, in the order of a look each second.
 #[test]
 fn a_helm_release_that_corrects_drift_is_held_by_its_label() {
-    let corrects = HelmReleaseLook { remote: false, corrects: true, release: Some("v2".into()) };
+    let corrects = HelmReleaseLook { corrects: true, release: Some("v2".into()), ..HelmReleaseLook::default() };
     assert!(matches!(planned(ToolKind::HelmRelease, &Look::HelmRelease(corrects)), Plan::Label(..)));
 }
 
