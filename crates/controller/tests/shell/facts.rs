@@ -17,6 +17,8 @@ use crate::world::{NAMESPACE, is_over};
 #[derive(Default)]
 pub(crate) struct Facts {
     pub(crate) all: Vec<Fact>,
+    /// Statuses that break the contract of conditions, however short they stood.
+    pub(crate) contradictions: Vec<String>,
     /// What the live template of each Deployment says, and since when.
     templates: BTreeMap<String, (String, Instant)>,
     /// When the first one came: windows are told in seconds from then.
@@ -36,6 +38,7 @@ impl Facts {
             return;
         }
         let is_gone = change.kind == "DELETED";
+        self.contradictions.extend(contradictions(change));
         match change.resource.as_str() {
             "deployments" => self.deployment(change, is_gone),
             "rollbackpolicies" => self.policy(&change.object, is_gone),
@@ -137,6 +140,15 @@ fn cause(rollback: &Rollback, bad: &str) -> Cause {
 fn in_a_row(message: &str) -> Option<u32> {
     let (before, _) = message.split_once(" windows in a row")?;
     before.rsplit(' ').next()?.parse().ok()
+}
+
+/// What a status of ours says against itself.
+fn contradictions(change: &Change) -> Vec<String> {
+    let conditions = &change.object["status"]["conditions"];
+    let is_ours = matches!(change.resource.as_str(), "rollbackpolicies" | "rollbacks") && conditions.is_array();
+    let conditions = if is_ours { serde_json::from_value(conditions.clone()).unwrap_or_default() } else { Vec::new() };
+    let told = snapback_api::conditions::violations(&conditions);
+    told.into_iter().map(|told| format!("{} {}: {told}", change.resource, change.object["metadata"]["name"])).collect()
 }
 
 /// A record of the same name may be another one.

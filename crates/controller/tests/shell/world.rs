@@ -526,7 +526,8 @@ impl World {
         self.api.history(*seen).iter().for_each(|change| facts.see(change));
         *seen = self.api.version();
         facts.all.push(Fact::Rest { target: "checkout".to_owned(), expected, terminal });
-        violations(&facts.all).iter().map(ToString::to_string).collect()
+        let broken = violations(&facts.all).into_iter().map(|broken| broken.to_string());
+        broken.chain(facts.contradictions.iter().cloned()).collect()
     }
 }
 
