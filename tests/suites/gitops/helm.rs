@@ -269,10 +269,12 @@ fn story(bed: &Bed, namespace: &str, flux: &Controller) -> Result<()> {
     let record = held(bed, namespace)?;
     let hold = serde_json::to_value(record.status.and_then(|status| status.hold))?;
     ensure!(hold["kind"] == "HelmRelease" && hold["name"] == "checkout", "{hold:#}");
-    // Of an upgrade that is under way it does not know yet.
-    let known = if flux.waits { "v1 sha256:" } else { "v" };
-    ensure!(hold["revision"].as_str().is_some_and(|revision| revision.starts_with(known)), "{hold:#}");
-    until("v2 as its newest release", || Ok(flux.released.load(Ordering::Relaxed) == 2))?;
+    // Of an upgrade that waits for its pods nothing is known yet: it becomes a release because it was undone.
+    ensure!(!flux.waits || is_told(&hold, "v1"), "{hold:#}");
+    until("v2 as its newest release, and as what the hold keeps away", || {
+        let told = rollbacks(bed, namespace)?.pop().and_then(|record| record.status).and_then(|status| status.hold);
+        Ok(flux.released.load(Ordering::Relaxed) == 2 && is_told(&serde_json::to_value(told)?, "v2"))
+    })?;
     let (before, corrected) = (flux.left_alone.load(Ordering::Relaxed), flux.corrections.load(Ordering::Relaxed));
     flux.looked(3)?;
     bed.is_live(namespace, V1)?;
@@ -293,6 +295,11 @@ fn story(bed: &Bed, namespace: &str, flux: &Controller) -> Result<()> {
     ensure!(flux.corrections.load(Ordering::Relaxed) == corrected, "it corrected what was undone, or v3");
     ensure!(rollbacks(bed, namespace)?.len() == 1, "a loop");
     Ok(())
+}
+
+/// Whether the hold says that this release is kept away.
+fn is_told(hold: &Value, release: &str) -> bool {
+    hold["revision"].as_str().is_some_and(|told| told.starts_with(&format!("{release} sha256:")))
 }
 
 fn image(bed: &Bed, namespace: &str) -> Result<Value> {

@@ -186,6 +186,15 @@ fn decide(hold: &Hold, look: &Look, scene: &Scene, now: Timestamp) -> Tended {
             why_it_heals(hold, one, scene).map_or(keep, |why| act(hold, HoldAct::Heal, &why))
         }
         (ToolKind::Kustomization | ToolKind::HelmRelease, _, _) if !scene.leads && scene.unwanted.is_none() => keep,
+        // What was undone has become its newest release meanwhile: the next has to be newer than that.
+        (ToolKind::HelmRelease, Some(live), Look::HelmRelease(one))
+            if scene.unwanted.is_none()
+                && live == scene.good
+                && one.has_moved(&hold.mark)
+                && one.was_begun_by(hold.requested) =>
+        {
+            Tended { hold: Hold { mark: one.mark(), ..hold.clone() }, ..keep }
+        }
         (ToolKind::HelmRelease, _, _) => {
             why_label_ends(hold, look, scene).map_or(keep, |why| act(hold, HoldAct::Unlabel, &why))
         }
@@ -223,8 +232,7 @@ fn why_label_ends(hold: &Hold, look: &Look, scene: &Scene) -> Option<String> {
         Look::Absent => Some(format!("the {} is gone", hold.tool.kind.as_str())),
         // While a bad one is live, a newer record is about to undo it, under the same label.
         Look::HelmRelease(one) if one.has_moved(&hold.mark) && !scene.is_bad() => {
-            let is_undone = scene.live == Some(scene.good) && one.was_begun_by(hold.requested);
-            (!is_undone).then(|| format!("it has made release {}", newest(one.release.as_deref())))
+            Some(format!("it has made release {}", newest(one.release.as_deref())))
         }
         _ => None,
     })

@@ -499,15 +499,22 @@ fn a_helm_release_is_held_until_its_next_release() {
 #[test]
 fn a_helm_release_that_was_begun_before_the_undo_is_what_was_undone() {
     let requested = hold(ToolKind::HelmRelease).requested;
-    let begun = |late: SignedDuration, stage: &Stage| {
-        let (release, begun) = (Some("v3".into()), Some(requested + late));
-        let look = HelmReleaseLook { corrects: true, release, begun, ..HelmReleaseLook::default() };
-        tended(ToolKind::HelmRelease, Look::HelmRelease(look), &stage.scene()).act
+    let look = |late: SignedDuration| HelmReleaseLook {
+        corrects: true,
+        release: Some("v3".into()),
+        begun: Some(requested + late),
+        ..HelmReleaseLook::default()
     };
+    let begun = |late, stage: &Stage| tended(ToolKind::HelmRelease, Look::HelmRelease(look(late)), &stage.scene());
     let (then, later) = (SignedDuration::ZERO, SignedDuration::from_secs(1));
-    assert_eq!(begun(then, &Stage::live("v1")), HoldAct::Nothing);
-    assert_eq!(begun(later, &Stage::live("v1")), HoldAct::Unlabel, "a newer one, of the same template");
-    assert_eq!(begun(then, &Stage::live("v3")), HoldAct::Unlabel, "it brought something else");
+    assert_eq!(begun(later, &Stage::live("v1")).act, HoldAct::Unlabel, "a newer one, of the same template");
+    assert_eq!(begun(then, &Stage::live("v3")).act, HoldAct::Unlabel, "it brought something else");
+    let noted = begun(then, &Stage::live("v1"));
+    assert_eq!((noted.act, noted.hold.mark.revision.as_deref()), (HoldAct::Nothing, Some("v3")));
+    // By hand, or by an upgrade that still waits: what it has released is the bad one, which it would put back.
+    let other = Stage::live("v9");
+    let kept = tend(&noted.hold, &Look::HelmRelease(look(then)), &other.scene(), at(100));
+    assert_eq!((kept.act, kept.hold), (HoldAct::Nothing, noted.hold));
 }
 
 #[test]
