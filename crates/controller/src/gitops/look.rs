@@ -4,7 +4,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use snapback_core::gitops::{
-    Application, HelmReleaseLook, Kustomization, Look, REQUESTED_AT, Tool, ToolKind, leaves_alone,
+    Application, HelmReleaseLook, Kustomization, Look, REQUESTED_AT, Tool, ToolKind, leaves_alone, set_leaves_alone,
 };
 use snapback_core::workload::Kind;
 
@@ -62,7 +62,7 @@ async fn is_left_alone(
         _ => return Ok(false),
     };
     match found {
-        Ok(Some(set)) if set["kind"] == "ApplicationSet" => Ok(Application::is_left_alone(&set)),
+        Ok(Some(set)) if set["kind"] == "ApplicationSet" => Ok(set_leaves_alone(&set)),
         Ok(Some(above)) => Ok(leaves_alone(&above, (&own, &tool.name))),
         Ok(None) | Err(Got::Forbidden(_)) => Ok(false),
         Err(Got::Unknown(why)) => Err(why),

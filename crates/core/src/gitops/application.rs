@@ -66,23 +66,6 @@ impl Application {
     pub fn has_moved(&self, mark: &Mark) -> bool {
         self.synced && self.compared.is_some() && self.compared != mark.revision
     }
-
-    /// Whether an `ApplicationSet` leaves the field alone that a hold switches off.
-    pub fn is_left_alone(set: &Value) -> bool {
-        let ignores = |rule: &Value| {
-            // One for a single Application may be for another.
-            rule["name"].as_str().is_none_or(str::is_empty)
-                && rule["jsonPointers"].as_array().is_some_and(|all| all.iter().any(covers))
-        };
-        let rules = set["spec"]["ignoreApplicationDifferences"].as_array();
-        let policy = set["spec"]["syncPolicy"]["applicationsSync"].as_str();
-        rules.is_some_and(|rules| rules.iter().any(ignores)) || matches!(policy, Some("create-only" | "create-delete"))
-    }
-}
-
-/// Whether this pointer is to the field that a hold switches off, or to what that is in.
-pub(super) fn covers(pointer: &Value) -> bool {
-    pointer.as_str().is_some_and(|pointer| SELF_HEAL == pointer || SELF_HEAL.starts_with(&format!("{pointer}/")))
 }
 
 /// The `Rollback`s that hold an Application, sorted.
@@ -209,23 +192,6 @@ mod tests {
         assert_eq!(with(tracked).as_deref(), Some("Application root"));
         let labels = json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "infra"}});
         assert_eq!(with(labels).as_deref(), Some("Kustomization infra"));
-    }
-
-    #[test]
-    fn a_set_leaves_alone_what_it_says() {
-        let ignores = |pointer: &str| json!({"spec": {"ignoreApplicationDifferences": [{"jsonPointers": [pointer]}]}});
-        for pointer in ["/spec/syncPolicy", "/spec/syncPolicy/automated", SELF_HEAL] {
-            assert!(Application::is_left_alone(&ignores(pointer)), "{pointer}");
-        }
-        assert!(!Application::is_left_alone(&ignores("/spec/syncPolicy/automated/prune")));
-        assert!(!Application::is_left_alone(&ignores("/spec/sync")));
-        assert!(!Application::is_left_alone(&json!({})));
-        let named =
-            json!({"spec": {"ignoreApplicationDifferences": [{"name": "b", "jsonPointers": ["/spec/syncPolicy"]}]}});
-        assert!(!Application::is_left_alone(&named));
-        let policy = |policy: &str| json!({"spec": {"syncPolicy": {"applicationsSync": policy}}});
-        assert!(Application::is_left_alone(&policy("create-only")));
-        assert!(!Application::is_left_alone(&policy("create-update")));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use deliverer::{Deliverer, Marks, Tool, ToolKind, deliverers};
 pub use helm_release::{DRIFT_DETECTION, HelmReleaseLook};
 pub use hold::{Hold, Look, Mark, Plan, begin, plan};
 pub use kustomization::{Kustomization, RECONCILE, REQUESTED_AT};
-pub use parent::leaves_alone;
+pub use parent::{leaves_alone, set_leaves_alone};
 pub use tend::{Claim, HoldAct, Scene, Tended, Trial, leads, tend};
 
 /// On a workload, by us: its tool is let at it to see what it brings. A label, since a workload under Flux always has

@@ -1,12 +1,23 @@
-//! What an Application that delivers another one leaves alone of it.
+//! What an `ApplicationSet`, or an Application that delivers another one, leaves alone of it.
 
 use serde_json::Value;
 
 use super::SELF_HEAL;
-use super::application::covers;
 
 /// The sync option without which a difference is ignored until the next sync, and then put back.
 const RESPECTED: &str = "RespectIgnoreDifferences=true";
+
+/// Whether an `ApplicationSet` leaves the field alone that a hold switches off.
+pub fn set_leaves_alone(set: &Value) -> bool {
+    let ignores = |rule: &Value| {
+        // One for a single Application may be for another.
+        rule["name"].as_str().is_none_or(str::is_empty)
+            && rule["jsonPointers"].as_array().is_some_and(|all| all.iter().any(covers))
+    };
+    let rules = set["spec"]["ignoreApplicationDifferences"].as_array();
+    let policy = set["spec"]["syncPolicy"]["applicationsSync"].as_str();
+    rules.is_some_and(|rules| rules.iter().any(ignores)) || matches!(policy, Some("create-only" | "create-delete"))
+}
 
 /// Whether the Application `above` leaves the field alone that a hold switches off, of the Application of this namespace and name.
 pub fn leaves_alone(above: &Value, (namespace, name): (&str, &str)) -> bool {
@@ -21,6 +32,11 @@ pub fn leaves_alone(above: &Value, (namespace, name): (&str, &str)) -> bool {
     let rules = spec["ignoreDifferences"].as_array();
     options.is_some_and(|options| options.iter().any(|one| one == RESPECTED))
         && rules.is_some_and(|rules| rules.iter().any(|rule| is_meant(rule) && ignores(rule)))
+}
+
+/// Whether this pointer is to the field that a hold switches off, or to what that is in.
+fn covers(pointer: &Value) -> bool {
+    pointer.as_str().is_some_and(|pointer| SELF_HEAL == pointer || SELF_HEAL.starts_with(&format!("{pointer}/")))
 }
 
 /// What a person does so that this one (`ApplicationSet stores`) leaves that field alone, if anything.
@@ -49,6 +65,23 @@ mod tests {
         let mut rule = json!({"group": "argoproj.io", "kind": "Application", "jsonPointers": ["/metadata/labels", "/spec/syncPolicy"]});
         rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         rule
+    }
+
+    #[test]
+    fn a_set_leaves_alone_what_it_says() {
+        let ignores = |pointer: &str| json!({"spec": {"ignoreApplicationDifferences": [{"jsonPointers": [pointer]}]}});
+        for pointer in ["/spec/syncPolicy", "/spec/syncPolicy/automated", SELF_HEAL] {
+            assert!(set_leaves_alone(&ignores(pointer)), "{pointer}");
+        }
+        assert!(!set_leaves_alone(&ignores("/spec/syncPolicy/automated/prune")));
+        assert!(!set_leaves_alone(&ignores("/spec/sync")));
+        assert!(!set_leaves_alone(&json!({})));
+        let named =
+            json!({"spec": {"ignoreApplicationDifferences": [{"name": "b", "jsonPointers": ["/spec/syncPolicy"]}]}});
+        assert!(!set_leaves_alone(&named));
+        let policy = |policy: &str| json!({"spec": {"syncPolicy": {"applicationsSync": policy}}});
+        assert!(set_leaves_alone(&policy("create-only")));
+        assert!(!set_leaves_alone(&policy("create-update")));
     }
 
     #[test]
