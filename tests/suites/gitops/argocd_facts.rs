@@ -155,43 +155,6 @@ pub(crate) fn taken_off_too_early(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// An ApplicationSet puts selfHeal back, unless it is told to leave it.
-pub(crate) fn an_application_set(bed: &Bed) -> Result<()> {
-    for (namespace, ignored) in [("argocd-set", false), ("argocd-set-ignoring", true)] {
-        let argocd = Application::unmade(bed, namespace)?;
-        bed.argocd()?.with_sets(bed)?;
-        argocd.commit(V1)?;
-        let ignored = ignored.then(|| json!([{"jsonPointers": ["/spec/syncPolicy"]}]));
-        let set = json!({
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet",
-            "metadata": {"name": namespace, "namespace": "argocd"},
-            "spec": {
-                "generators": [{"list": {"elements": [{}]}}],
-                "template": {"metadata": {"name": namespace}, "spec": argocd.spec(Applies::ServerSide)},
-                "ignoreApplicationDifferences": ignored
-            }
-        });
-        bed.tools.apply(&set.to_string())?;
-        until("the Application of the set", || Ok(argocd.get().is_ok()))?;
-        argocd.synced(&argocd.repository.head()?)?;
-        let owner = argocd.get()?["metadata"]["ownerReferences"][0]["kind"].clone();
-        ensure!(owner == "ApplicationSet", "{owner}");
-        argocd.patch(&json!({"spec": {"syncPolicy": {"automated": {"selfHeal": false}}}}))?;
-        let heals = || Ok::<_, anyhow::Error>(argocd.get()?["spec"]["syncPolicy"]["automated"]["selfHeal"] == true);
-        if ignored.is_none() {
-            let waited = until("selfHeal to be back", heals)?;
-            say(&format!("Argo CD: an ApplicationSet put selfHeal back after {:.1} s", waited.as_secs_f64()));
-            continue;
-        }
-        // A change of the set's own is carried out, and so the controller has looked at what we did.
-        let grown = json!({"spec": {"template": {"spec": {"info": [{"name": "seen", "value": "yes"}]}}}}).to_string();
-        bed.tools.kubectl(&["-n", "argocd", "patch", "appset", namespace, "--type=merge", "-p", &grown])?;
-        until("the set's change", || Ok(argocd.get()?["spec"]["info"][0]["value"] == "yes"))?;
-        ensure!(!heals()?, "selfHeal is back");
-    }
-    Ok(())
-}
-
 fn name(story: &str, applies: Applies) -> String {
     format!("argocd-{story}-{applies:?}").to_lowercase()
 }

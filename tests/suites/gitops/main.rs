@@ -17,6 +17,7 @@ mod in_process;
 mod many;
 mod pages;
 mod parents;
+mod sets;
 mod transcript;
 mod undone;
 mod uninstall;
@@ -35,7 +36,7 @@ use snapback_tests::tools;
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
 /// A test is named after the tool that it needs.
-const TESTS: [Test; 53] = [
+const TESTS: [Test; 56] = [
     ("flux_applies_what_is_in_git_as_its_own", flux_facts::applies),
     ("flux_reverts_an_undo_within_an_interval", flux_facts::fights),
     ("flux_leaves_what_is_held_alone", flux_facts::held_is_left_alone),
@@ -64,7 +65,7 @@ const TESTS: [Test; 53] = [
     ("argocd_breaks_the_hold_for_another_commit", argocd_facts::another_commit_breaks_the_hold),
     ("argocd_keeps_the_hold_for_a_commit_outside_of_its_paths", argocd_facts::another_commit_and_the_paths),
     ("argocd_puts_v2_back_when_the_hold_is_off_too_early", argocd_facts::taken_off_too_early),
-    ("argocd_undoes_the_hold_in_an_application_set_unless_told_not_to", argocd_facts::an_application_set),
+    ("argocd_undoes_the_hold_in_an_application_set_unless_told_not_to", sets::puts_back),
     ("argocd_undoes_the_hold_in_an_application_of_applications_unless_told_not_to", parents::puts_back),
     ("flux_undone_from_commit_to_commit", undone::flux_from_commit_to_commit),
     ("flux_undone_a_commit_elsewhere_starts_no_bad_pod", undone::flux_a_commit_elsewhere),
@@ -75,16 +76,19 @@ const TESTS: [Test; 53] = [
     ("flux_helm_corrects_drift_unless_the_label_is_there", helm::corrects_drift),
     ("flux_helm_undone_from_release_to_release", |bed| helm::from_release_to_release(bed, Helm::Four)),
     ("flux_helm_undone_while_its_upgrade_waits", helm::while_the_upgrade_waits),
+    ("flux_helm_undone_a_deleted_policy_ends_the_hold", helm::a_deleted_policy),
     ("flux_helm_undone_from_release_to_release_by_helm_3", |bed| helm::from_release_to_release(bed, Helm::Three)),
     ("argocd_undone_from_commit_to_commit", |bed| undone::argo_from_commit_to_commit(bed, Applies::ClientSide)),
     ("argocd_undone_from_commit_to_commit_server_side", |bed| {
         undone::argo_from_commit_to_commit(bed, Applies::ServerSide)
     }),
     ("argocd_undone_a_revert_in_git_ends_the_hold", undone::argo_a_revert),
+    ("argocd_undone_a_deleted_policy_ends_the_hold", undone::argo_a_deleted_policy),
     ("argocd_undone_a_commit_elsewhere_is_undone_again", undone::argo_a_commit_elsewhere),
     ("argocd_undone_and_flux_the_operator_can_do_nothing_but_hold", undone::confined),
     ("argocd_undone_and_flux_uninstalling_ends_all_holds", uninstall::ends_all_holds),
-    ("argocd_undone_what_cannot_be_held_ends_its_fight", undone::argo_an_application_set),
+    ("argocd_undone_what_its_set_keeps_ends_its_fight", sets::kept_by_its_set),
+    ("argocd_undone_what_its_set_leaves_alone_is_held", sets::left_alone_by_its_set),
     ("argocd_undone_a_child_that_its_parent_keeps_ends_its_fight", parents::kept_by_its_parent),
     ("argocd_undone_a_child_that_its_parent_leaves_alone_is_held", parents::left_alone_by_its_parent),
     ("argocd_undone_between_two_waves_the_later_one_comes_all_the_same", waves::between_two_waves),

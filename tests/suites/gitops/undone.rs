@@ -232,6 +232,17 @@ pub(crate) fn flux_a_deleted_policy(bed: &Bed) -> Result<()> {
     bed.tools.kubectl(&["-n", namespace, "delete", "rollbacks", "--all", "--timeout=30s"]).map(drop)
 }
 
+/// Without a policy nobody holds the Application any more, and it does as it would without us.
+pub(crate) fn argo_a_deleted_policy(bed: &Bed) -> Result<()> {
+    let namespace = "undone-argo-deleted";
+    let argocd = argo_held(bed, namespace, Applies::ServerSide)?;
+    bed.tools.kubectl(&["-n", namespace, "delete", "rollbackpolicy", "checkout"])?;
+    bed.until_live(namespace, V2)?;
+    let_go(bed, namespace, &[argo_alone(Applies::ServerSide)])?;
+    ensure!(heals(&argocd)?, "it does not heal");
+    bed.tools.kubectl(&["-n", namespace, "delete", "rollbacks", "--all", "--timeout=30s"]).map(drop)
+}
+
 /// A policy with a gate that waits for this version.
 pub(crate) fn gate(namespace: &str, version: &str) -> String {
     format!(
@@ -422,30 +433,6 @@ pub(crate) fn argo_a_commit_elsewhere(bed: &Bed) -> Result<()> {
     })?;
     ensure!(heals(&argocd)?, "it does not heal");
     Ok(())
-}
-
-/// What an ApplicationSet keeps is not held, and people hear why. Snapback and Argo CD put each other's template back a few
-/// times, and then Snapback stops and calls a person.
-pub(crate) fn argo_an_application_set(bed: &Bed) -> Result<()> {
-    let namespace = "undone-argo-set";
-    let argocd = Application::unmade(bed, namespace)?;
-    bed.argocd()?.with_sets(bed)?;
-    argocd.commit(V1)?;
-    let set = json!({
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet",
-        "metadata": {"name": namespace, "namespace": "argocd"},
-        "spec": {
-            "generators": [{"list": {"elements": [{}]}}],
-            "template": {"metadata": {"name": namespace}, "spec": argocd.spec(Applies::ServerSide)}
-        }
-    });
-    bed.tools.apply(&set.to_string())?;
-    until("the Application of the set", || Ok(argocd.get().is_ok()))?;
-    argocd.synced(&argocd.repository.head()?)?;
-    adopted(bed, namespace)?;
-    argocd.commit(V2)?;
-    argocd.refresh()?;
-    ends_its_fight(bed, &argocd, "ApplicationSet undone-argo-set")
 }
 
 /// What this parent keeps is not held, people hear why, and nobody fights on.

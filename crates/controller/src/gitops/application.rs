@@ -35,7 +35,8 @@ pub async fn hold(client: &Client, config: &GitOpsConfig, tool: &Tool, record: &
     .await
 }
 
-/// Notes that this record does not hold it any more, and switches self-heal on when it was the last.
+/// Notes that this record does not hold it any more, and switches self-heal on when it was the last: also where somebody has
+/// taken the note off. That it is ours to switch on was decided before.
 pub async fn heal(client: &Client, config: &GitOpsConfig, tool: &Tool, record: &str) -> Placed {
     change(client, config, tool, |holders| holders.retain(|one| one != record)).await
 }
@@ -73,7 +74,7 @@ fn body(live: &Value, next: impl Fn(&mut Vec<String>)) -> Option<Value> {
     // What somebody else switched on since, or automated no more, is theirs. Argo CD drops a `false` when it writes the object.
     let automated = &live["spec"]["syncPolicy"]["automated"];
     let heals = automated["selfHeal"] == true;
-    let is_ours = automated.is_object() && if after.is_empty() { !before.is_empty() && !heals } else { heals };
+    let is_ours = automated.is_object() && if after.is_empty() { !heals } else { heals };
     if before == after && !is_ours {
         return None;
     }
@@ -146,8 +147,13 @@ mod tests {
     #[test]
     fn what_is_so_is_not_written_again() {
         assert_eq!(held(&application(false, &["shop/a"]), "shop/a"), None);
-        assert_eq!(healed(&application(false, &[]), "shop/a"), None, "somebody's own choice");
         assert_eq!(healed(&application(true, &[]), "shop/a"), None);
+    }
+
+    #[test]
+    fn one_whose_note_is_gone_is_switched_on() {
+        let last = healed(&application(false, &[]), "shop/a").unwrap();
+        assert_eq!(last["spec"]["syncPolicy"]["automated"]["selfHeal"], true);
     }
 
     #[test]

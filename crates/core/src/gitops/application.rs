@@ -14,6 +14,8 @@ pub const SELF_HEAL: &str = "/spec/syncPolicy/automated/selfHeal";
 pub struct Application {
     /// Whether it puts back by itself what somebody changed.
     pub heals: bool,
+    /// Whether it syncs by itself, but does not heal: so a hold leaves it.
+    pub is_off: bool,
     /// Whether all that it delivers is as the commit says that it compared with.
     pub synced: bool,
     /// That commit, or several joined by commas.
@@ -43,8 +45,10 @@ impl Application {
                 && one["name"] == name
                 && one["group"] == "apps"
         };
+        let heals = is_automated && automated["selfHeal"] == true;
         Self {
-            heals: is_automated && automated["selfHeal"] == true,
+            heals,
+            is_off: is_automated && !heals,
             synced: status["sync"]["status"] == "Synced",
             compared: revision(&status["sync"]),
             applied: revision(&status["operationState"]["syncResult"]),
@@ -127,6 +131,10 @@ mod tests {
         assert!(Application::read(&raw, CHECKOUT).heals);
         raw["spec"]["syncPolicy"]["automated"]["enabled"] = json!(false);
         assert!(!Application::read(&raw, CHECKOUT).heals);
+        assert!(!Application::read(&raw, CHECKOUT).is_off, "it does nothing by itself");
+        // Argo CD drops a `false` when it writes the object.
+        raw["spec"]["syncPolicy"]["automated"] = json!({"prune": true});
+        assert!(Application::read(&raw, CHECKOUT).is_off);
         raw["spec"]["syncPolicy"] = json!({});
         assert!(!Application::read(&raw, CHECKOUT).heals);
     }

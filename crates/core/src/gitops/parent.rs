@@ -2,21 +2,30 @@
 
 use serde_json::Value;
 
-use super::SELF_HEAL;
+use super::{HELD_BY, SELF_HEAL};
 
 /// The sync option without which a difference is ignored until the next sync, and then put back.
 const RESPECTED: &str = "RespectIgnoreDifferences=true";
 
-/// Whether an `ApplicationSet` leaves the field alone that a hold switches off.
+/// Whether an `ApplicationSet` leaves both alone that a hold changes: the field that it switches off, and the annotation that
+/// says who did. Of annotations a set keeps what it is told to, and takes off the rest.
 pub fn set_leaves_alone(set: &Value) -> bool {
-    let ignores = |rule: &Value| {
-        // One for a single Application may be for another.
-        rule["name"].as_str().is_none_or(str::is_empty)
-            && rule["jsonPointers"].as_array().is_some_and(|all| all.iter().any(covers))
+    let spec = &set["spec"];
+    let rules = spec["ignoreApplicationDifferences"].as_array();
+    let ignores = |place: &str| {
+        let is_so = |rule: &Value| {
+            // One for a single Application may be for another.
+            rule["name"].as_str().is_none_or(str::is_empty)
+                && rule["jsonPointers"].as_array().is_some_and(|all| all.iter().any(|one| covers(one, place)))
+        };
+        rules.is_some_and(|rules| rules.iter().any(is_so))
     };
-    let rules = set["spec"]["ignoreApplicationDifferences"].as_array();
-    let policy = set["spec"]["syncPolicy"]["applicationsSync"].as_str();
-    rules.is_some_and(|rules| rules.iter().any(ignores)) || matches!(policy, Some("create-only" | "create-delete"))
+    let kept = spec["preservedFields"]["annotations"].as_array();
+    let keeps_note = kept.is_some_and(|kept| kept.iter().any(|one| one == HELD_BY));
+    let note = format!("/metadata/annotations/{}", HELD_BY.replace('/', "~1"));
+    let never_updates =
+        matches!(spec["syncPolicy"]["applicationsSync"].as_str(), Some("create-only" | "create-delete"));
+    never_updates || ignores(SELF_HEAL) && (keeps_note || ignores(&note))
 }
 
 /// Whether the Application `above` leaves the field alone that a hold switches off, of the Application of this namespace and name.
@@ -26,7 +35,8 @@ pub fn leaves_alone(above: &Value, (namespace, name): (&str, &str)) -> bool {
         let like = |key: &str, own: &str| rule[key] == own || rule[key] == "*";
         like("group", "argoproj.io") && like("kind", "Application") && any("name", name) && any("namespace", namespace)
     };
-    let ignores = |rule: &Value| rule["jsonPointers"].as_array().is_some_and(|all| all.iter().any(covers));
+    let ignores =
+        |rule: &Value| rule["jsonPointers"].as_array().is_some_and(|all| all.iter().any(|one| covers(one, SELF_HEAL)));
     let spec = &above["spec"];
     let options = spec["syncPolicy"]["syncOptions"].as_array();
     let rules = spec["ignoreDifferences"].as_array();
@@ -34,15 +44,18 @@ pub fn leaves_alone(above: &Value, (namespace, name): (&str, &str)) -> bool {
         && rules.is_some_and(|rules| rules.iter().any(|rule| is_meant(rule) && ignores(rule)))
 }
 
-/// Whether this pointer is to the field that a hold switches off, or to what that is in.
-fn covers(pointer: &Value) -> bool {
-    pointer.as_str().is_some_and(|pointer| SELF_HEAL == pointer || SELF_HEAL.starts_with(&format!("{pointer}/")))
+/// Whether this pointer is to that place, or to what it is in.
+fn covers(pointer: &Value, place: &str) -> bool {
+    pointer.as_str().is_some_and(|pointer| place == pointer || place.starts_with(&format!("{pointer}/")))
 }
 
 /// What a person does so that this one (`ApplicationSet stores`) leaves that field alone, if anything.
 pub(super) fn how_to_leave_alone(parent: &str) -> String {
     if parent.starts_with("ApplicationSet ") {
-        format!("; let that leave {SELF_HEAL} alone: spec.ignoreApplicationDifferences")
+        format!(
+            "; let that leave {SELF_HEAL} alone (spec.ignoreApplicationDifferences) and keep the annotation {HELD_BY} \
+             (spec.preservedFields.annotations)"
+        )
     } else if parent.starts_with("Application ") {
         format!("; let that leave {SELF_HEAL} alone: spec.ignoreDifferences, with the sync option {RESPECTED}")
     } else {
@@ -69,19 +82,38 @@ mod tests {
 
     #[test]
     fn a_set_leaves_alone_what_it_says() {
-        let ignores = |pointer: &str| json!({"spec": {"ignoreApplicationDifferences": [{"jsonPointers": [pointer]}]}});
+        let ignores = |pointer: &str| {
+            json!({"spec": {
+                "ignoreApplicationDifferences": [{"jsonPointers": [pointer]}],
+                "preservedFields": {"annotations": ["example.com/kept", HELD_BY]}
+            }})
+        };
         for pointer in ["/spec/syncPolicy", "/spec/syncPolicy/automated", SELF_HEAL] {
             assert!(set_leaves_alone(&ignores(pointer)), "{pointer}");
         }
         assert!(!set_leaves_alone(&ignores("/spec/syncPolicy/automated/prune")));
         assert!(!set_leaves_alone(&ignores("/spec/sync")));
         assert!(!set_leaves_alone(&json!({})));
-        let named =
-            json!({"spec": {"ignoreApplicationDifferences": [{"name": "b", "jsonPointers": ["/spec/syncPolicy"]}]}});
+        let mut named = ignores("/spec/syncPolicy");
+        named["spec"]["ignoreApplicationDifferences"][0]["name"] = json!("b");
         assert!(!set_leaves_alone(&named));
         let policy = |policy: &str| json!({"spec": {"syncPolicy": {"applicationsSync": policy}}});
         assert!(set_leaves_alone(&policy("create-only")));
         assert!(!set_leaves_alone(&policy("create-update")));
+    }
+
+    #[test]
+    fn a_set_that_takes_our_note_off_does_not_leave_it_alone() {
+        let set = |pointers: &[&str], kept: &Value| {
+            json!({"spec": {
+                "ignoreApplicationDifferences": [{"jsonPointers": pointers}], "preservedFields": {"annotations": kept}
+            }})
+        };
+        assert!(!set_leaves_alone(&set(&["/spec/syncPolicy"], &Value::Null)));
+        assert!(!set_leaves_alone(&set(&["/spec/syncPolicy"], &json!(["example.com/kept"]))));
+        for note in ["/metadata/annotations/snapback.dev~1held-by", "/metadata/annotations"] {
+            assert!(set_leaves_alone(&set(&["/spec/syncPolicy", note], &Value::Null)), "{note}");
+        }
     }
 
     #[test]
@@ -119,7 +151,9 @@ mod tests {
     #[test]
     fn a_person_is_told_what_leaves_it_alone() {
         let set = how_to_leave_alone("ApplicationSet stores");
-        assert!(set.contains(SELF_HEAL) && set.ends_with("spec.ignoreApplicationDifferences"), "{set}");
+        for word in [SELF_HEAL, "spec.ignoreApplicationDifferences", HELD_BY, "spec.preservedFields.annotations"] {
+            assert!(set.contains(word), "{set}");
+        }
         let above = how_to_leave_alone("Application root");
         assert!(
             above.contains(SELF_HEAL) && above.contains("spec.ignoreDifferences") && above.contains(RESPECTED),

@@ -27,7 +27,15 @@ fn any_look() -> impl Strategy<Value = Look> {
     let applications =
         (revisions, any::<[bool; 5]>()).prop_map(|(revision, [heals, settled, synced, delivers, is_held])| {
             let held_by = is_held.then(|| "shop/one".to_owned()).into_iter().collect();
-            Look::Application(Application { heals, settled, synced, delivers, held_by, ..application(revision) })
+            Look::Application(Application {
+                heals,
+                is_off: !heals,
+                settled,
+                synced,
+                delivers,
+                held_by,
+                ..application(revision)
+            })
         });
     prop_oneof![
         4 => kustomizations,

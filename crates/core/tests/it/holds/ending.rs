@@ -39,6 +39,24 @@ fn who_takes_it_off_by_hand_ends_it() {
     assert_eq!(healed.act, HoldAct::Heal, "only our note is left to take off");
 }
 
+/// An ApplicationSet, or whoever writes an Application anew, takes our note off and may leave self-heal off.
+#[test]
+fn an_application_whose_note_was_taken_off_alone_is_held_on_and_heals_in_the_end() {
+    let stage = Stage::live("v1");
+    let forgotten = |revision: &str| Application { held_by: vec![], ..held_application(revision) };
+    let kept = argo(forgotten("v2"), &stage.scene());
+    assert_eq!((kept.act, kept.hold.is_open()), (HoldAct::Nothing, true));
+    assert_eq!(argo(forgotten("v3"), &stage.scene()).act, HoldAct::Heal);
+    // Before anybody has seen the note: it may have been gone at once.
+    let asked = Hold { placed: None, ..hold(ToolKind::Application) };
+    let seen = tend(&asked, &Look::Application(forgotten("v2")), &stage.scene(), at(5));
+    assert_eq!(seen.hold.placed, Some(at(5)));
+    let by_others = Application { held_by: vec!["shop/two".into()], ..forgotten("v2") };
+    assert!(!argo(by_others, &stage.scene()).hold.is_open(), "it is theirs to switch on");
+    let manual = Application { is_off: false, ..forgotten("v2") };
+    assert!(!argo(manual, &stage.scene()).hold.is_open(), "somebody wants no automatic sync at all");
+}
+
 #[test]
 fn while_the_source_says_the_bad_revision_it_is_kept() {
     let stage = Stage::live("v1");

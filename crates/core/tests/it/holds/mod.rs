@@ -43,7 +43,7 @@ pub(super) fn application(revision: &str) -> Application {
 }
 
 pub(super) fn held_application(revision: &str) -> Application {
-    Application { heals: false, held_by: vec!["shop/one".into()], ..application(revision) }
+    Application { heals: false, is_off: true, held_by: vec!["shop/one".into()], ..application(revision) }
 }
 
 pub(super) fn planned(kind: ToolKind, look: &Look) -> Plan {
