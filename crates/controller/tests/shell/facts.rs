@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use serde_json::{Value, json};
+use serde_json::Value;
 use snapback_api::v1alpha1::{Rollback, TriggerType, VerdictName};
 use snapback_controller::FIELD_MANAGER;
 use snapback_core::fingerprint::Fingerprint;
@@ -12,7 +12,7 @@ use snapback_fake_api::Change;
 use snapback_invariants::{Cause, Fact, Writer};
 use tokio::time::Instant;
 
-use crate::world::{NAMESPACE, World, is_over};
+use crate::world::{NAMESPACE, is_over};
 
 /// Turns changes into facts, one by one.
 #[derive(Default)]
@@ -163,28 +163,4 @@ fn name(metadata: &Value) -> String {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_status_that_contradicts_itself_is_found_and_so_is_one_that_cannot_be_read() {
-    let told = |conditions: Value| {
-        let world = World::without_operator();
-        let policy = json!({
-            "metadata": {"name": "seeded", "namespace": NAMESPACE}, "spec": {}, "status": {"conditions": conditions}
-        });
-        world.api.apply("snapback.dev/v1alpha1", "rollbackpolicies", &policy);
-        world.api.report("snapback.dev/v1alpha1", "rollbackpolicies", &policy);
-        world.broken(None, true)
-    };
-    let condition = |type_: &str| {
-        json!({
-            "type": type_, "status": "True", "reason": "Seeded", "message": "", "observedGeneration": 1,
-            "lastTransitionTime": "2026-01-01T00:00:00Z"
-        })
-    };
-    assert_eq!(told(json!([condition("Ready")])), [""; 0]);
-    let both = told(json!([condition("Ready"), condition("Stalled")]));
-    assert!(both.iter().any(|told| told.contains("Ready and Stalled are both True")), "{both:#?}");
-    let unread = told(json!([{"type": "Ready"}]));
-    assert!(unread.iter().any(|told| told.contains("cannot be read")), "{unread:#?}");
 }

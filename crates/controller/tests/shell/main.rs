@@ -7,6 +7,7 @@ mod burn_rate;
 mod by_hand;
 mod chance;
 mod configuration;
+mod contradictions;
 mod controls;
 mod counting;
 mod crashes;
