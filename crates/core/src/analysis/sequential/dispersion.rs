@@ -105,6 +105,16 @@ mod tests {
         assert!(over_time.factor() > 10.0);
     }
 
+    /// It is too small a window to expect enough, so the others have fewer failures than their requests would say.
+    #[test]
+    fn what_is_left_over_at_the_end_is_no_cell() {
+        let scatter = over_time(&[Tally::new(100.0, 4.0), Tally::new(100.0, 2.0), Tally::new(10.0, 6.0)]);
+        let expected = 12.0 / 210.0 * 100.0;
+        let squares = (4.0_f64 - expected).powi(2) + (2.0_f64 - expected).powi(2);
+        assert!((scatter.chi_squared - squares / expected).abs() < 1e-9, "{scatter:?}");
+        assert!((scatter.freedom - 1.0).abs() < 1e-9, "{scatter:?}");
+    }
+
     #[test]
     fn bursts_in_single_pods_are() {
         let windows = [pods(&[30.0, 2.0]), pods(&[1.0, 25.0]), pods(&[28.0, 3.0])];
