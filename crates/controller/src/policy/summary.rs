@@ -68,10 +68,7 @@ fn worst<'a>(found: &'a Committed<'_>) -> Option<&'a TargetStatus> {
 
 /// Why, in one word: while a rollback acts, the check that decided it; the phase says the rest.
 fn why(target: &TargetStatus) -> String {
-    let acts = matches!(
-        target.phase,
-        PhaseName::AwaitingApproval | PhaseName::RollingBack | PhaseName::Verifying | PhaseName::Escalated
-    );
+    let acts = matches!(target.phase, PhaseName::AwaitingApproval | PhaseName::RollingBack | PhaseName::Verifying);
     let breached = target.checks.iter().find(|check| check.verdict == VerdictName::Breached).filter(|_| acts);
     breached.map_or_else(|| target.reason.clone(), |check| check.name.clone())
 }
