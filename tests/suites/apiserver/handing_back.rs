@@ -197,7 +197,7 @@ pub(crate) fn what_others_put_there(bed: &Bed) -> Result<()> {
     let cell = Cell::new(bed, "Deployment", Tool::KubectlClientSide, "hand-others")?;
     let kubectl = |arguments: &[&str]| bed.tools.kubectl(&[&["-n", cell.namespace.as_str()], arguments].concat());
     cell.apply(V1)?;
-    let injected = r#"{"spec":{"template":{"metadata":{"annotations":{"example.com/injected":"yes"}}}}}"#;
+    let injected = r#"{"spec":{"template":{"metadata":{"labels":{"injected":"yes"}}}}}"#;
     kubectl(&["patch", "deployment", "checkout", "-p", injected])?;
     kubectl(&["set", "env", "deployment", "checkout", "-c", "app", "INJECTED=yes"])?;
     cell.rolled_out()?;
@@ -206,8 +206,8 @@ pub(crate) fn what_others_put_there(bed: &Bed) -> Result<()> {
     bed.undone(&cell.namespace, "checkout")?;
     cell.apply(V3)?;
     let template = cell.live()?["spec"]["template"].clone();
-    let annotations = &template["metadata"]["annotations"];
-    ensure!(*annotations == serde_json::json!({"example.com/injected": "yes"}), "{annotations}");
+    let labels = &template["metadata"]["labels"];
+    ensure!(*labels == serde_json::json!({"app": "checkout", "injected": "yes"}), "{labels}");
     let containers = template["spec"]["containers"].as_array().cloned().unwrap_or_default();
     ensure!(containers.len() == 1, "{containers:#?}");
     let env = containers[0]["env"].as_array().into_iter().flatten();
