@@ -192,31 +192,6 @@ fn undone<'a>(bed: &'a Bed, kind: &'a str, tool: Tool, speed: &str) -> Result<(C
     Ok((cell, rollback))
 }
 
-/// What others put into the template stays through an undo and the next apply, as it would without an undo.
-pub(crate) fn what_others_put_there(bed: &Bed) -> Result<()> {
-    let cell = Cell::new(bed, "Deployment", Tool::KubectlClientSide, "hand-others")?;
-    let kubectl = |arguments: &[&str]| bed.tools.kubectl(&[&["-n", cell.namespace.as_str()], arguments].concat());
-    cell.apply(V1)?;
-    let injected = r#"{"spec":{"template":{"metadata":{"labels":{"injected":"yes"}}}}}"#;
-    kubectl(&["patch", "deployment", "checkout", "-p", injected])?;
-    kubectl(&["set", "env", "deployment", "checkout", "-c", "app", "INJECTED=yes"])?;
-    cell.rolled_out()?;
-    bed.adopted(&cell.namespace, cell.kind, "checkout", "rollback: {verify: {duration: 1s}}")?;
-    cell.apply(V2)?;
-    bed.undone(&cell.namespace, "checkout")?;
-    cell.apply(V3)?;
-    let template = cell.live()?["spec"]["template"].clone();
-    let labels = &template["metadata"]["labels"];
-    ensure!(*labels == serde_json::json!({"app": "checkout", "injected": "yes"}), "{labels}");
-    let containers = template["spec"]["containers"].as_array().cloned().unwrap_or_default();
-    ensure!(containers.len() == 1, "{containers:#?}");
-    let env = containers[0]["env"].as_array().into_iter().flatten();
-    let mut names: Vec<_> = env.filter_map(|one| one["name"].as_str()).collect();
-    names.sort_unstable();
-    ensure!(names == ["CHANGED", "INJECTED", "KEPT"], "{names:?}");
-    cell.nothing_of_ours("v3")
-}
-
 /// Everything that a tool may do after an undo.
 pub(crate) fn matrix(bed: &Bed, kind: &str, tool: Tool) -> Result<()> {
     let (cell, rollback) = undone(bed, kind, tool, "Normal")?;

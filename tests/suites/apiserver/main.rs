@@ -45,7 +45,7 @@ use snapback_tests::suite::{self, Bed as _};
 
 type Test = (&'static str, fn(&Bed) -> anyhow::Result<()>);
 
-const TESTS: [Test; 88] = [
+const TESTS: [Test; 87] = [
     ("a_policy_with_only_a_target_is_accepted", admission::minimal),
     ("every_kind_of_check_is_accepted", admission::checks),
     ("bad_policies_are_refused_with_the_field_and_what_to_write", admission::refused),
@@ -91,7 +91,6 @@ const TESTS: [Test; 88] = [
     ("the_older_of_two_policies_wins", operator::overlap),
     ("a_spec_that_is_corrected_is_taken_up", operator::corrected),
     ("handing_back_to_kubectl_apply", |bed| matrix(bed, "Deployment", Tool::KubectlClientSide)),
-    ("handing_back_to_kubectl_apply_what_others_put_there", handing_back::what_others_put_there),
     ("handing_back_to_kubectl_apply_server_side", |bed| matrix(bed, "Deployment", Tool::KubectlServerSide)),
     ("handing_back_to_helm_3", |bed| matrix(bed, "Deployment", Tool::Helm3)),
     ("handing_back_to_helm_4", |bed| matrix(bed, "Deployment", Tool::Helm4)),

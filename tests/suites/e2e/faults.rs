@@ -14,7 +14,9 @@ use crate::scenario::{Bed, Scenario};
 fn faulty_source(bed: &Bed, source: &str, reason: &str) -> Result<()> {
     let policy = format!("metrics: {{source: {source}}}\nchecks: [{{name: errors, errorRate: {{max: \"5%\"}}}}]");
     let scenario = Scenario::new(bed, &format!("s07-{source}"))?.like(|v1| v1.replicas(2));
+    // With a source that answers: on a busy machine v1 may have to pass a soak first.
     scenario.adopt(20, &policy)?;
+    bed.stub.fail(source);
     scenario.apply(&scenario.v1.with(&[("VERSION", "v2"), ("ERROR_RATIO", "0.5")]))?;
     let missing = |target: &TargetStatus| {
         let says = |check: &snapback_api::v1alpha1::CheckStatus| {

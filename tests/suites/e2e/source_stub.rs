@@ -1,5 +1,5 @@
-//! Sources that fail in shapes that a real Prometheus does not take on demand. Each can be healed: then it passes
-//! everything on to the real one.
+//! Sources that fail in shapes that a real Prometheus does not take on demand. Each passes everything on to the real one
+//! until it is told to fail, and when it is healed again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl SourceStub {
         let mut healed = BTreeMap::new();
         let mut router = Router::new();
         for (fault, name) in ALL {
-            let flag = Arc::new(AtomicBool::new(false));
+            let flag = Arc::new(AtomicBool::new(true));
             healed.insert(name, Arc::clone(&flag));
             let shared = Shared { fault, healed: flag, real: real.to_owned(), http: http.clone() };
             router = router.route(&format!("/{name}/api/v1/query_range"), post(answer).with_state(shared));
@@ -61,9 +61,17 @@ impl SourceStub {
         ALL.into_iter().map(|(_, name)| (name, format!("{}/{name}", self.url))).collect()
     }
 
+    pub(crate) fn fail(&self, name: &str) {
+        self.set(name, false);
+    }
+
     pub(crate) fn heal(&self, name: &str) {
+        self.set(name, true);
+    }
+
+    fn set(&self, name: &str, is_healed: bool) {
         if let Some(flag) = self.healed.get(name) {
-            flag.store(true, Ordering::Relaxed);
+            flag.store(is_healed, Ordering::Relaxed);
         }
     }
 }

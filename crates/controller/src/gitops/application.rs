@@ -27,7 +27,7 @@ pub enum Placed {
 
 /// Switches self-heal off, notes that this record holds it, and asks Argo CD to look: only then has it seen that.
 pub async fn hold(client: &Client, config: &GitOpsConfig, tool: &Tool, record: &str) -> Placed {
-    change(client, config, tool, |holders| {
+    change(client, config, tool, To::Hold, |holders| {
         if !holders.iter().any(|one| one == record) {
             holders.push(record.to_owned());
         }
@@ -38,11 +38,24 @@ pub async fn hold(client: &Client, config: &GitOpsConfig, tool: &Tool, record: &
 /// Notes that this record does not hold it any more, and switches self-heal on when it was the last: also where somebody has
 /// taken the note off. That it is ours to switch on was decided before.
 pub async fn heal(client: &Client, config: &GitOpsConfig, tool: &Tool, record: &str) -> Placed {
-    change(client, config, tool, |holders| holders.retain(|one| one != record)).await
+    change(client, config, tool, To::Heal, |holders| holders.retain(|one| one != record)).await
+}
+
+/// What a change is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    Hold,
+    Heal,
 }
 
 /// Field and annotation change in one patch, on the very version that was read: nobody ever sees the one without the other.
-async fn change(client: &Client, config: &GitOpsConfig, tool: &Tool, next: impl Fn(&mut Vec<String>)) -> Placed {
+async fn change(
+    client: &Client,
+    config: &GitOpsConfig,
+    tool: &Tool,
+    to: To,
+    next: impl Fn(&mut Vec<String>),
+) -> Placed {
     let applications = tools(client, config, tool);
     let mut lost = String::new();
     for _ in 0..TRIES {
@@ -52,7 +65,7 @@ async fn change(client: &Client, config: &GitOpsConfig, tool: &Tool, next: impl 
             Ok(Err(error)) => return failed(&error),
             Err(_) => return Placed::Unknown(format!("no answer within {REQUEST_TIMEOUT:?}")),
         };
-        let Some(body) = body(&live, &next) else { return Placed::Done };
+        let Some(body) = body(&live, to, &next) else { return Placed::Done };
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match tokio::time::timeout(REQUEST_TIMEOUT, applications.patch(&tool.name, &params, &Patch::Merge(body))).await
         {
@@ -66,7 +79,7 @@ async fn change(client: &Client, config: &GitOpsConfig, tool: &Tool, next: impl 
 }
 
 /// The patch; `None` when it is so already.
-fn body(live: &Value, next: impl Fn(&mut Vec<String>)) -> Option<Value> {
+fn body(live: &Value, to: To, next: impl Fn(&mut Vec<String>)) -> Option<Value> {
     let before = holders(live);
     let mut after = before.clone();
     next(&mut after);
@@ -74,7 +87,11 @@ fn body(live: &Value, next: impl Fn(&mut Vec<String>)) -> Option<Value> {
     // What somebody else switched on since, or automated no more, is theirs. Argo CD drops a `false` when it writes the object.
     let automated = &live["spec"]["syncPolicy"]["automated"];
     let heals = automated["selfHeal"] == true;
-    let is_ours = automated.is_object() && if after.is_empty() { !heals } else { heals };
+    let is_ours = automated.is_object()
+        && match to {
+            To::Hold => heals,
+            To::Heal => after.is_empty() && !heals,
+        };
     if before == after && !is_ours {
         return None;
     }
@@ -83,11 +100,11 @@ fn body(live: &Value, next: impl Fn(&mut Vec<String>)) -> Option<Value> {
         "resourceVersion": live["metadata"]["resourceVersion"],
         "annotations": {HELD_BY: annotation}
     }});
-    if !after.is_empty() && is_ours {
+    if to == To::Hold && is_ours {
         body["metadata"]["annotations"][REFRESH] = json!("normal");
     }
     if is_ours {
-        body["spec"] = json!({"syncPolicy": {"automated": {"selfHeal": after.is_empty()}}});
+        body["spec"] = json!({"syncPolicy": {"automated": {"selfHeal": to == To::Heal}}});
     }
     Some(body)
 }
@@ -117,7 +134,7 @@ mod tests {
     }
 
     fn held(live: &Value, record: &str) -> Option<Value> {
-        body(live, |holders| {
+        body(live, To::Hold, |holders| {
             if !holders.iter().any(|one| one == record) {
                 holders.push(record.to_owned());
             }
@@ -125,7 +142,7 @@ mod tests {
     }
 
     fn healed(live: &Value, record: &str) -> Option<Value> {
-        body(live, |holders| holders.retain(|one| one != record))
+        body(live, To::Heal, |holders| holders.retain(|one| one != record))
     }
 
     #[test]
@@ -170,5 +187,7 @@ mod tests {
     fn what_somebody_switched_on_again_stays_on_when_the_hold_ends() {
         let over = healed(&application(true, &["shop/a"]), "shop/a").unwrap();
         assert_eq!((&over["spec"], &over["metadata"]["annotations"][HELD_BY]), (&Value::Null, &Value::Null));
+        let over = healed(&application(true, &["shop/a", "shop/b"]), "shop/b").unwrap();
+        assert_eq!((&over["spec"], &over["metadata"]["annotations"][HELD_BY]), (&Value::Null, &json!("shop/a")));
     }
 }

@@ -75,12 +75,9 @@ fn operations(live: &Value, former: &[Owner]) -> Option<(String, Vec<PatchOperat
     // nobody's record of anything.
     let owner = annotation_owner(managed);
     let annotation = live["metadata"]["annotations"][LAST_APPLIED].as_str();
-    let template = &live["spec"]["template"];
-    let truth = owner
-        .zip(annotation)
-        .and_then(|(owner, annotation)| last_applied(annotation, template, &owner, former).map(|truth| (owner, truth)));
+    let truth = annotation.and_then(|annotation| last_applied(annotation, &live["spec"]["template"]));
     let mut manager = FIELD_MANAGER.to_owned();
-    if let Some((owner, truth)) = truth {
+    if let (Some(owner), Some(truth)) = (owner, truth) {
         operations.push(replace(&["metadata", "annotations", LAST_APPLIED], Value::String(truth)));
         manager = owner;
     }

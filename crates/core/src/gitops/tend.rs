@@ -172,9 +172,9 @@ fn is_in_place(hold: &Hold, look: &Look, scene: &Scene) -> Option<bool> {
         (Some(_), _) => Some(scene.live.is_some() && (scene.is_labelled || scene.trial.is_some())),
         (None, Look::Application(one)) => {
             let is_noted = one.held_by.iter().any(|record| record == scene.record);
-            // Who writes an Application anew takes our note off with that, and leaves self-heal off. Nobody else would switch it
-            // on again: it healed when the hold was asked for.
-            let is_forgotten = one.is_off && one.held_by.is_empty();
+            // Who writes an Application anew takes our note off with that, and may leave self-heal off. Nobody else would switch
+            // it on again. Before the note was seen, a person may have switched it off.
+            let is_forgotten = hold.placed.is_some() && one.is_off && one.held_by.is_empty();
             Some((is_noted || is_forgotten) && (one.settled || hold.placed.is_some() || scene.is_over))
         }
         (None, Look::Absent) => Some(false),

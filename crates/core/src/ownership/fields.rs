@@ -73,47 +73,6 @@ pub(super) fn count(fields: &Fields) -> usize {
     fields.values().map(|value| value.as_object().filter(|inner| !inner.is_empty()).map_or(1, count)).sum()
 }
 
-/// Takes these fields out of an object, and what is empty then, where the object or list itself is among them. A list's item
-/// keeps the keys that tell it from others for as long as anything else of it is left.
-pub(super) fn take_out(value: &mut Value, fields: &Fields) {
-    for (key, inner) in fields {
-        let inner = children(inner);
-        if let Some(name) = key.strip_prefix("f:") {
-            let Some(object) = value.as_object_mut() else { continue };
-            let is_empty = object.get_mut(name).is_some_and(|child| {
-                take_out(child, &inner);
-                inner.contains_key(".") && is_hollow(child)
-            });
-            if inner.is_empty() || is_empty {
-                object.remove(name);
-            }
-        } else if let Some(keys) = key.strip_prefix("k:").and_then(|keys| serde_json::from_str::<Fields>(keys).ok()) {
-            let Some(list) = value.as_array_mut() else { continue };
-            let is_it = |item: &Value| keys.iter().all(|(key, value)| item[key] == *value);
-            let Some(index) = list.iter().position(is_it) else { continue };
-            let rest: Fields = inner
-                .iter()
-                .filter(|(field, _)| field.strip_prefix("f:").is_none_or(|name| !keys.contains_key(name)))
-                .map(|(field, below)| (field.clone(), below.clone()))
-                .collect();
-            take_out(&mut list[index], &rest);
-            let has_keys_only =
-                list[index].as_object().is_some_and(|item| item.keys().all(|key| keys.contains_key(key)));
-            if inner.contains_key(".") && has_keys_only {
-                list.remove(index);
-            }
-        } else if let Some(item) = key.strip_prefix("v:").and_then(|item| serde_json::from_str::<Value>(item).ok())
-            && let Some(list) = value.as_array_mut()
-        {
-            list.retain(|one| *one != item);
-        }
-    }
-}
-
-fn is_hollow(value: &Value) -> bool {
-    value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
-}
-
 fn children(value: &Value) -> Fields {
     value.as_object().cloned().unwrap_or_default()
 }
@@ -142,27 +101,6 @@ mod tests {
         assert_eq!(union(&both, &rest), one);
         assert_eq!(count(&one), 4);
         assert!(difference(&one, &one).is_empty());
-    }
-
-    #[test]
-    fn what_is_taken_out_leaves_the_rest_as_it_was() {
-        let taken = |mut value: Value, what: &Value| {
-            take_out(&mut value, &fields(what));
-            value
-        };
-        let item = json!({"containers": [{"name": "app", "image": "v1", "tty": true}]});
-        let key = "k:{\"name\":\"app\"}";
-        assert_eq!(
-            taken(item.clone(), &json!({"f:containers": {key: {"f:name": {}, "f:tty": {}}}})),
-            json!({"containers": [{"name": "app", "image": "v1"}]}),
-            "kubectl cannot read an item without its key"
-        );
-        let whole = json!({".": {}, "f:name": {}, "f:image": {}, "f:tty": {}});
-        assert_eq!(taken(item.clone(), &json!({"f:containers": {key: whole}})), json!({"containers": []}));
-        assert_eq!(taken(item.clone(), &json!({"f:containers": {".": {}, key: whole}})), json!({}));
-        assert_eq!(taken(item.clone(), &json!({"f:other": {}, "f:containers": {"k:{\"name\":\"b\"}": whole}})), item);
-        assert_eq!(taken(json!({"set": ["a", "b"]}), &json!({"f:set": {"v:\"a\"": {}}})), json!({"set": ["b"]}));
-        assert_eq!(taken(json!({"a": 1, "b": {"c": 1}}), &json!({"f:b": {"f:c": {}}})), json!({"a": 1, "b": {}}));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod fields;
 
 use serde_json::{Value, json};
 
-use fields::{Fields, below, count, difference, intersection, take_out, union};
+use fields::{Fields, below, count, difference, intersection, union};
 
 use crate::workload::{FROZEN, HelmRelease};
 
@@ -42,6 +42,11 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Whether it applied the way that computes deletions from [`LAST_APPLIED`].
+    pub fn applies_client_side(&self) -> bool {
+        self.operation == "Update" && self.manager.starts_with("kubectl")
+    }
+
     fn wrote(&self, entry: &Value) -> bool {
         entry["manager"] == self.manager.as_str()
             && entry["operation"] == self.operation.as_str()
@@ -157,33 +162,17 @@ pub fn pause_is_applied(managed_fields: &[Value], ours: &str, annotation: Option
 
 /// The annotation of client-side apply with the template that is live now, or `None` if it holds no manifest with a
 /// template. Defaults that the API server filled in do no harm there: what the next apply removes, the server fills in
-/// again. What belonged to somebody else before the undo, and not to `manager` who applies, is left out: it was never in the
-/// manifest, and is not the next apply's to remove.
-pub fn last_applied(annotation: &str, template: &Value, manager: &str, former: &[Owner]) -> Option<String> {
+/// again.
+pub fn last_applied(annotation: &str, template: &Value) -> Option<String> {
     let mut manifest: Value = serde_json::from_str(annotation).ok()?;
     let place = manifest.pointer_mut("/spec/template")?;
     let mut template = template.clone();
     if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|_, value| !value.is_null());
     }
-    let (own, others): (Vec<&Owner>, Vec<&Owner>) =
-        former.iter().partition(|owner| owner.manager == manager && owner.operation == "Update");
-    let own = template_fields(&own);
-    // What was too long to be kept is not known.
-    if !own.is_empty() {
-        take_out(&mut template, &difference(&template_fields(&others), &own));
-    }
     *place = template;
     // kubectl writes a line.
     Some(format!("{manifest}\n"))
-}
-
-/// The fields of the template that any of these owned.
-fn template_fields(owners: &[&Owner]) -> Fields {
-    owners.iter().fold(Fields::new(), |all, owner| match owner.fields.pointer("/f:spec/f:template") {
-        Some(Value::Object(fields)) => union(&all, fields),
-        _ => all,
-    })
 }
 
 /// What stays behind although the fields were given back, and how to prevent it: Helm computes client-side what to
@@ -295,55 +284,11 @@ mod tests {
     fn the_annotation_says_what_is_live() {
         let annotation = r#"{"kind":"Deployment","spec":{"replicas":3,"template":{"spec":{"image":"v2"}}}}"#;
         let template = json!({"metadata": {"creationTimestamp": null}, "spec": {"image": "v1"}});
-        let next = last_applied(annotation, &template, "kubectl-client-side-apply", &[]).unwrap();
+        let next = last_applied(annotation, &template).unwrap();
         let next: Value = serde_json::from_str(&next).unwrap();
         assert_eq!(next["spec"], json!({"replicas": 3, "template": {"metadata": {}, "spec": {"image": "v1"}}}));
-        assert_eq!(last_applied("not JSON", &template, "kubectl-client-side-apply", &[]), None);
-        assert_eq!(last_applied("{}", &template, "kubectl-client-side-apply", &[]), None);
-    }
-
-    #[test]
-    fn the_annotation_says_nothing_of_what_others_put_there() {
-        let annotation = r#"{"spec":{"template":{"spec":{}}}}"#;
-        let template = json!({
-            "metadata": {"annotations": {"own": "1", "theirs": "2", "both": "3"}, "labels": {"theirs": "2"}},
-            "spec": {"containers": [
-                {"name": "app", "image": "v1", "env": [{"name": "REVIVED", "value": "1"}, {"name": "THEIRS", "value": "2"}]},
-                {"name": "theirs", "image": "v1"}
-            ]}
-        });
-        let item = |fields: Value| {
-            let mut item = json!({".": {}, "f:name": {}});
-            item.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-            item
-        };
-        let own = json!({
-            "f:metadata": {"f:annotations": {".": {}, "f:own": {}, "f:both": {}}},
-            "f:spec": {"f:containers": {"k:{\"name\":\"app\"}": item(json!({"f:image": {}}))}}
-        });
-        let theirs = json!({
-            "f:metadata": {"f:annotations": {"f:theirs": {}, "f:both": {}}, "f:labels": {".": {}, "f:theirs": {}}},
-            "f:spec": {"f:containers": {
-                "k:{\"name\":\"app\"}": {"f:env": {".": {}, "k:{\"name\":\"THEIRS\"}": item(json!({"f:value": {}}))}},
-                "k:{\"name\":\"theirs\"}": item(json!({"f:image": {}})),
-                "k:{\"name\":\"gone\"}": item(json!({"f:image": {}}))
-            }}
-        });
-        let former = owners(
-            &[entry("kubectl-client-side-apply", "Update", &own), entry("injector", "Update", &theirs)],
-            "snapback",
-        );
-        let next = last_applied(annotation, &template, "kubectl-client-side-apply", &former).unwrap();
-        let next: Value = serde_json::from_str(&next).unwrap();
-        assert_eq!(
-            next["spec"]["template"],
-            json!({
-                "metadata": {"annotations": {"own": "1", "both": "3"}},
-                "spec": {"containers": [
-                    {"name": "app", "image": "v1", "env": [{"name": "REVIVED", "value": "1"}]}
-                ]}
-            })
-        );
+        assert_eq!(last_applied("not JSON", &template), None);
+        assert_eq!(last_applied("{}", &template), None);
     }
 
     #[test]
@@ -394,5 +339,15 @@ mod tests {
         }
         assert!(handed_back(&wrote("snapback", "Update", ""), "snapback", &former).is_some());
         assert!(disowned(&wrote("snapback", "Update", ""), "snapback").is_some());
+    }
+
+    #[test]
+    fn only_kubectl_computes_deletions_from_its_annotation() {
+        let owner = |manager: &str, operation: &str| {
+            owners(&[entry(manager, operation, &json!({"f:image": {}}))], "snapback").remove(0)
+        };
+        assert!(owner("kubectl-client-side-apply", "Update").applies_client_side());
+        assert!(!owner("kubectl", "Apply").applies_client_side());
+        assert!(!owner("helm", "Update").applies_client_side());
     }
 }
