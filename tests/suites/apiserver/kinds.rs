@@ -23,7 +23,12 @@ pub(crate) fn established(bed: &Bed) -> Result<()> {
 
 /// `kubectl explain` must have words for every field, and no field may be a floating-point number or unbounded.
 pub(crate) fn explained(bed: &Bed) -> Result<()> {
-    let told = bed.tools.kubectl(&["explain", "rbp.spec.soak.duration"])?;
+    // New kinds are published a moment after they are established, and what kubectl was told before it keeps for hours: the
+    // first of these asks anew.
+    let told = eventually("the kinds to be published", || {
+        bed.tools.kubectl(&["api-resources", "--api-group=snapback.dev"])?;
+        bed.tools.kubectl(&["explain", "rbp.spec.soak.duration"])
+    })?;
     ensure!(told.contains("Default: 15m"), "{told}");
     for (name, crd) in snapback_api::crd::all() {
         let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
