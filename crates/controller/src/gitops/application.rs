@@ -27,18 +27,13 @@ pub enum Placed {
 
 /// Switches self-heal off, notes that this record holds it, and asks Argo CD to look: only then has it seen that.
 pub async fn hold(client: &Client, config: &GitOpsConfig, tool: &Tool, record: &str) -> Placed {
-    change(client, config, tool, To::Hold, |holders| {
-        if !holders.iter().any(|one| one == record) {
-            holders.push(record.to_owned());
-        }
-    })
-    .await
+    change(client, config, tool, To::Hold, record).await
 }
 
 /// Notes that this record does not hold it any more, and switches self-heal on when it was the last: also where somebody has
 /// taken the note off. That it is ours to switch on was decided before.
 pub async fn heal(client: &Client, config: &GitOpsConfig, tool: &Tool, record: &str) -> Placed {
-    change(client, config, tool, To::Heal, |holders| holders.retain(|one| one != record)).await
+    change(client, config, tool, To::Heal, record).await
 }
 
 /// What a change is for.
@@ -49,13 +44,7 @@ enum To {
 }
 
 /// Field and annotation change in one patch, on the very version that was read: nobody ever sees the one without the other.
-async fn change(
-    client: &Client,
-    config: &GitOpsConfig,
-    tool: &Tool,
-    to: To,
-    next: impl Fn(&mut Vec<String>),
-) -> Placed {
+async fn change(client: &Client, config: &GitOpsConfig, tool: &Tool, to: To, record: &str) -> Placed {
     let applications = tools(client, config, tool);
     let mut lost = String::new();
     for _ in 0..TRIES {
@@ -65,7 +54,7 @@ async fn change(
             Ok(Err(error)) => return failed(&error),
             Err(_) => return Placed::Unknown(format!("no answer within {REQUEST_TIMEOUT:?}")),
         };
-        let Some(body) = body(&live, to, &next) else { return Placed::Done };
+        let Some(body) = body(&live, to, record) else { return Placed::Done };
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match tokio::time::timeout(REQUEST_TIMEOUT, applications.patch(&tool.name, &params, &Patch::Merge(body))).await
         {
@@ -79,10 +68,13 @@ async fn change(
 }
 
 /// The patch; `None` when it is so already.
-fn body(live: &Value, to: To, next: impl Fn(&mut Vec<String>)) -> Option<Value> {
+fn body(live: &Value, to: To, record: &str) -> Option<Value> {
     let before = holders(live);
     let mut after = before.clone();
-    next(&mut after);
+    after.retain(|one| one != record);
+    if to == To::Hold {
+        after.push(record.to_owned());
+    }
     after.sort();
     // What somebody else switched on since, or automated no more, is theirs. Argo CD drops a `false` when it writes the object.
     let automated = &live["spec"]["syncPolicy"]["automated"];
@@ -134,15 +126,11 @@ mod tests {
     }
 
     fn held(live: &Value, record: &str) -> Option<Value> {
-        body(live, To::Hold, |holders| {
-            if !holders.iter().any(|one| one == record) {
-                holders.push(record.to_owned());
-            }
-        })
+        body(live, To::Hold, record)
     }
 
     fn healed(live: &Value, record: &str) -> Option<Value> {
-        body(live, To::Heal, |holders| holders.retain(|one| one != record))
+        body(live, To::Heal, record)
     }
 
     #[test]
