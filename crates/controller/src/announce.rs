@@ -1,5 +1,7 @@
 //! Events. Best effort: they never fail a reconcile.
 
+use std::sync::{Mutex, PoisonError};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -8,16 +10,39 @@ use snapback_core::notice::Notice;
 
 use crate::workload::REQUEST_TIMEOUT;
 
+/// How many Events one recorder tells, and remembers.
+pub const REMEMBERED: usize = 256;
+
 /// Publishes notices as Events of `events.k8s.io/v1`.
 pub struct Announcer {
+    client: Client,
+    reporter: Reporter,
+    current: Mutex<Current>,
+}
+
+/// The recorder of now, and how many Events it was given.
+struct Current {
     recorder: Recorder,
+    told: usize,
 }
 
 impl Announcer {
-    /// One recorder for the whole process: it merges repeats.
+    /// For the whole process: what is told again soon is counted, not told twice.
     pub fn new(client: Client, instance: Option<String>) -> Self {
         let reporter = Reporter { controller: "snapback.dev/operator".to_owned(), instance };
-        Self { recorder: Recorder::new(client, reporter) }
+        let current = Current { recorder: Recorder::new(client.clone(), reporter.clone()), told: 0 };
+        Self { client, reporter, current: Mutex::new(current) }
+    }
+
+    /// Who tells the next Event. A recorder remembers all that it told for six minutes, and looks through it each time: with
+    /// thousands of targets that would be most of our memory, so a new one takes over after some.
+    fn recorder(&self) -> Recorder {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.told == REMEMBERED {
+            *current = Current { recorder: Recorder::new(self.client.clone(), self.reporter.clone()), told: 0 };
+        }
+        current.told += 1;
+        current.recorder.clone()
     }
 
     /// Tells every notice on every object, on our own objects first.
@@ -31,7 +56,7 @@ impl Announcer {
             for (index, object) in objects.iter().enumerate() {
                 let related = objects.get(usize::from(index == 0)).filter(|_| objects.len() > 1);
                 let event = event(notice, related.cloned());
-                match tokio::time::timeout(REQUEST_TIMEOUT, self.recorder.publish(&event, object)).await {
+                match tokio::time::timeout(REQUEST_TIMEOUT, self.recorder().publish(&event, object)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::debug!(error = %error, "an event could not be published"),
                     Err(_) => return tracing::warn!("no answer to an event within {REQUEST_TIMEOUT:?}"),

@@ -17,7 +17,7 @@ use crate::bed::Bed;
 use crate::seen::{Change, Now, PREFIX};
 
 /// The names of what is in a sample, in its order.
-pub(crate) const NAMES: [&str; 19] = [
+pub(crate) const NAMES: [&str; 20] = [
     "rss_kib",
     "anonymous_kib",
     "descriptors",
@@ -29,6 +29,7 @@ pub(crate) const NAMES: [&str; 19] = [
     "records_bytes",
     "largest_record_bytes",
     "largest_status_bytes",
+    "statuses_bytes",
     "metrics",
     "copies_of_templates",
     "copies_of_config_maps",
@@ -93,7 +94,8 @@ impl Meter {
         };
         let now = bed.seen.now();
         let sizes: Vec<usize> = now.rollbacks.values().map(size).collect();
-        let status = now.policies.values().filter_map(|policy| policy.status.as_ref()).map(size).max();
+        let statuses: Vec<usize> =
+            now.policies.values().filter_map(|policy| policy.status.as_ref()).map(size).collect();
         Ok(Sample {
             at: self.began.elapsed().as_secs_f64(),
             values: [
@@ -107,7 +109,8 @@ impl Meter {
                 oldest(&now),
                 float(sizes.iter().sum()),
                 float(sizes.iter().copied().max().unwrap_or_default()),
-                float(status.unwrap_or_default()),
+                float(statuses.iter().copied().max().unwrap_or_default()),
+                float(statuses.iter().sum()),
                 float(metrics.lines().filter(|line| !line.starts_with('#')).count()),
                 self.copies.0,
                 self.copies.1,

@@ -2,6 +2,7 @@
 //! process dies, when somebody else is faster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod announcing;
 mod blind;
 mod burn_rate;
 mod by_hand;
