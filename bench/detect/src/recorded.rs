@@ -144,11 +144,11 @@ impl Case {
 
     /// Judges it as the operator would, look by look, until it decides. `seen` sees each look's results.
     pub(crate) fn judge(&self, policy: &Policy, mut seen: impl FnMut(&[CheckResult])) -> Option<Acted> {
-        let (mut state, _) = observe(None, &self.workload(self.seen)?, Arrival::Before, self.clock.at(self.seen));
+        let (mut state, _) = observe(None, &self.workload(self.seen)?, &Arrival::Before, self.clock.at(self.seen));
         let past = self.past();
         for second in self.looks() {
             let (now, workload) = (self.clock.at(second), self.workload(second)?);
-            let (target, _) = observe(Some(&state), &workload, Arrival::Before, now);
+            let (target, _) = observe(Some(&state), &workload, &Arrival::Before, now);
             let rollout = target.rollout.clone()?;
             let measured = Measured {
                 revision: &target.current.fingerprint,

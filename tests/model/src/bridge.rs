@@ -288,7 +288,7 @@ pub fn observe(known: Option<&Target>, deployment: &Deployment, now: Tick) -> Ta
     MEMO.with_borrow_mut(|memo| {
         let fresh = |(known, deployment, now): &Observing| {
             let before = known.as_ref().map(target);
-            let (state, _) = watch::observe(before.as_ref(), &workload(deployment), Arrival::Before, at(*now));
+            let (state, _) = watch::observe(before.as_ref(), &workload(deployment), &Arrival::Before, at(*now));
             stored(&state, deployment.generation, known.as_ref().map_or(0, |known| known.tally))
         };
         memo.observed.entry(key).or_insert_with_key(fresh).clone()

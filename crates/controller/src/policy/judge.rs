@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::sampler::Grid;
 use crate::status::{check_status, target_from_status, target_status};
-use crate::workload::{ConfigRules, Live, created};
+use crate::workload::{ConfigRules, Live, created, snapshot};
 
 /// What came of one target.
 pub(super) struct Judged {
@@ -72,7 +72,8 @@ impl<'a> Look<'a> {
 pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
     let Look { shared, policy, guarded, name, known, live } = look;
     let now = shared.now();
-    let (state, mut notices) = follow(&look, now);
+    let former = former(&look).await?;
+    let (state, mut notices) = follow(&look, former, now);
     let acting = match &state.rollback {
         Some(rollback) => order::acting(shared, &look.namespace(), rollback).await?,
         None => None,
@@ -117,12 +118,27 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
     Ok(Judged { status: Some(status), uid: Some(state.uid.as_str().to_owned()), notices, next_look })
 }
 
+/// What was known good to a policy before this one, of a workload that this one sees for the first time. Where the copies may
+/// not be read, there were none; else the look has to know.
+async fn former(look: &Look<'_>) -> Result<Option<RevisionRef>, Error> {
+    let workload = &look.live.workload;
+    let uid = workload.uid.as_str();
+    if look.known.is_some_and(|known| known.uid == uid) {
+        return Ok(None);
+    }
+    let copies = match snapshot::all(&look.shared.client, &look.namespace(), look.name, uid).await {
+        Err(error) if !error.is_transient() => Vec::new(),
+        copies => copies?,
+    };
+    Ok(watch::former(&copies, workload, &look.guarded.records.undone(uid)))
+}
+
 /// What is remembered, after this look; whom a person let go, and whose undo is followed.
-fn follow(look: &Look<'_>, now: Timestamp) -> (Target, Vec<Notice>) {
+fn follow(look: &Look<'_>, former: Option<RevisionRef>, now: Timestamp) -> (Target, Vec<Notice>) {
     let before = look.known.map(target_from_status);
-    let (since, soak) = (created(look.policy), look.guarded.policy.soak.duration);
-    let arrival = Arrival::of(&look.live.workload, since, soak, now);
-    let (mut state, mut notices) = watch::observe(before.as_ref(), &look.live.workload, arrival, now);
+    let (since, soak) = (created(look.policy), &look.guarded.policy.soak);
+    let arrival = Arrival::of(&look.live.workload, since, soak, former, now);
+    let (mut state, mut notices) = watch::observe(before.as_ref(), &look.live.workload, &arrival, now);
     let released = quarantine::released(look.shared, &look.namespace(), look.known);
     notices.extend(watch::release(&mut state, &released, now));
     if state.rollback.is_none() {

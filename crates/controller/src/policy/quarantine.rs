@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use snapback_api::v1alpha1::{HeldKind, HoldStatus, Rollback, RollbackPhase, RollbackStatus, TargetStatus, Timeline};
+use snapback_core::fingerprint::Fingerprint;
 use snapback_core::gitops::Delivery;
 use snapback_core::notice::{Notice, Reason};
 use snapback_core::rollback::how_to_release;
@@ -45,6 +46,14 @@ impl Records {
     pub(super) fn standing(&self, uid: &str, name: &str) -> Option<(RollbackPhase, &str)> {
         let status = self.status(uid, name)?;
         Some((status.phase?, &status.message))
+    }
+
+    /// The revisions of this workload that were undone.
+    pub(super) fn undone(&self, uid: &str) -> Vec<Fingerprint> {
+        let of_target = self.0.get(uid).into_iter().flatten().filter_map(|record| record.0.as_ref().ok());
+        let was_undone = |record: &&Rollback| timeline(record).is_some_and(|times| times.undo_accepted_at.is_some());
+        let from = |record: &Rollback| Some(Fingerprint::recorded(record.ordered()?.from.fingerprint.clone()));
+        of_target.filter(was_undone).filter_map(from).collect()
     }
 
     /// The record that put this revision back after `undone` had undone it.

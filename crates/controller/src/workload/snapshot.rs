@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use snapback_api::v1alpha1::{TARGET_LABEL, label_value};
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::jobs::is_name;
+use snapback_core::watch::Kept;
 use snapback_core::workload::Kind;
 
 use crate::error::Error;
@@ -67,15 +68,38 @@ pub async fn keep(
 /// They cannot be listed.
 pub async fn forget(client: &Client, namespace: &str, target: &str, uid: &str, keep: &str) -> Result<(), Error> {
     let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
-    let params = ListParams::default().labels(&format!("{TARGET_LABEL}={}", label_value(target)));
-    let all = crate::timed("the copies of templates", revisions.list(&params)).await?;
-    for old in all.items.iter().filter(|other| other.name_any() != keep) {
-        if old.owner_references().iter().any(|owner| owner.uid == uid) {
-            let (old, params) = (old.name_any(), DeleteParams::default());
-            _ = crate::timed("an old copy of a template", revisions.delete(&old, &params)).await;
-        }
+    let all = of_target(client, namespace, target, uid).await?;
+    for old in all.iter().map(ResourceExt::name_any).filter(|other| other != keep) {
+        _ = crate::timed("an old copy of a template", revisions.delete(&old, &DeleteParams::default())).await;
     }
     Ok(())
+}
+
+/// The copies of a workload's templates, for those who do not know which of them is needed.
+///
+/// # Errors
+/// They cannot be listed.
+pub async fn all(client: &Client, namespace: &str, target: &str, uid: &str) -> Result<Vec<Kept>, Error> {
+    let copies = of_target(client, namespace, target, uid).await?;
+    let kept = copies.into_iter().filter_map(|copy| {
+        let (name, made) = (copy.name_any(), copy.metadata.creation_timestamp.as_ref()?.0);
+        let fingerprint = Fingerprint::of_template(copy.data?.0.pointer("/spec/template")?);
+        Some(Kept { fingerprint, name, made }).filter(|kept| is_name(&kept.name))
+    });
+    Ok(kept.collect())
+}
+
+async fn of_target(
+    client: &Client,
+    namespace: &str,
+    target: &str,
+    uid: &str,
+) -> Result<Vec<ControllerRevision>, Error> {
+    let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    let params = ListParams::default().labels(&format!("{TARGET_LABEL}={}", label_value(target)));
+    let mut all = crate::timed("the copies of templates", revisions.list(&params)).await?.items;
+    all.retain(|one| one.owner_references().iter().any(|owner| owner.uid == uid));
+    Ok(all)
 }
 
 /// The template of a copy, if it is there and is what it should be.

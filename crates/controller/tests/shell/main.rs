@@ -37,6 +37,7 @@ mod saturation;
 mod secrets;
 mod shared;
 mod source;
+mod takeovers;
 mod told;
 mod turns;
 mod unreadable;

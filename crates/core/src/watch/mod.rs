@@ -21,6 +21,7 @@
 
 mod blocked;
 mod decide;
+mod former;
 mod freeze;
 mod observe;
 mod progress;
@@ -29,6 +30,7 @@ mod soak;
 
 pub use blocked::{blocked, permitted};
 pub use decide::{Decision, Order, decide};
+pub use former::{Kept, former};
 pub use freeze::{FreezeAct, not_frozen};
 pub use observe::{Arrival, observe};
 pub use quarantine::release;

@@ -4,11 +4,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Phase, RevisionRef, Rollout, Standing, Target, quarantine};
 use crate::notice::{Notice, Reason};
+use crate::policy::Soak;
 use crate::workload::{Revision, Workload, rolled_out};
 
 /// Whether a workload that is seen for the first time ran before anybody asked to have it judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
+    /// A policy that is gone judged it, and this is the known good revision that it left ([`former`](super::former)).
+    Taken(RevisionRef),
     /// It did: what is complete is what people run.
     Before,
     /// It came after the policy: its first rollout is judged like any other, however fast it was.
@@ -20,19 +23,29 @@ impl Arrival {
     ///
     /// Times of the API are whole seconds: of two in the same second, the workload counts as the later one. Nothing
     /// is lost by judging it.
-    pub fn of(workload: &Workload, since: Timestamp, soak: SignedDuration, now: Timestamp) -> Self {
-        let has_run = |revision: &Revision| now.duration_since(revision.created) > soak;
-        if workload.created < since || workload.live_revision().is_some_and(has_run) {
-            Self::Before
-        } else {
-            Self::After
+    /// What is live instead of a `former` known good revision is judged on, unless it has run for longer than any soak: then
+    /// nobody may have judged it for long, and people run it.
+    pub fn of(workload: &Workload, since: Timestamp, soak: &Soak, former: Option<RevisionRef>, now: Timestamp) -> Self {
+        let has_run_for = |soak: SignedDuration| {
+            workload.live_revision().is_some_and(|revision| now.duration_since(revision.created) > soak)
+        };
+        if let Some(former) = former
+            && (former.fingerprint == workload.live || !has_run_for(soak.longest))
+        {
+            return Self::Taken(former);
         }
+        if workload.created < since || has_run_for(soak.duration) { Self::Before } else { Self::After }
     }
 }
 
 /// The state after a look at `workload`, and what there is to tell. The same look twice changes nothing. `arrival` is
 /// asked of only where `state` does not know it.
-pub fn observe(state: Option<&Target>, workload: &Workload, arrival: Arrival, now: Timestamp) -> (Target, Vec<Notice>) {
+pub fn observe(
+    state: Option<&Target>,
+    workload: &Workload,
+    arrival: &Arrival,
+    now: Timestamp,
+) -> (Target, Vec<Notice>) {
     let mut notices = Vec::new();
     let mut target = match state {
         Some(known) if known.uid == workload.uid => follow(known, workload, now, &mut notices),
@@ -59,7 +72,9 @@ pub fn observe(state: Option<&Target>, workload: &Workload, arrival: Arrival, no
 
 /// A target that is complete when it is first seen, and was there before, is what people run: it is adopted as known
 /// good. Otherwise the rollout under way is watched, with the revision that still serves as the one to return to.
-fn first_sight(workload: &Workload, arrival: Arrival, now: Timestamp, notices: &mut Vec<Notice>) -> Target {
+///
+/// What a policy before had learned goes over both.
+fn first_sight(workload: &Workload, arrival: &Arrival, now: Timestamp, notices: &mut Vec<Notice>) -> Target {
     let current = RevisionRef::live(workload);
     let complete = workload.replicas > 0 && rolled_out(workload, &workload.live).is_ok();
     let mut target = Target {
@@ -72,16 +87,31 @@ fn first_sight(workload: &Workload, arrival: Arrival, now: Timestamp, notices: &
         quarantined: Vec::new(),
         current,
     };
-    if complete && arrival == Arrival::Before {
-        notices.push(Notice::new(
-            Reason::RevisionAdopted,
-            format!("{} was complete when first seen and is adopted as known good", target.current.name()),
-        ));
-        target.standing = Standing::new("Adopted", format!("{} is adopted as known good", target.current.name()));
-        target.known_good = Some(target.current.clone());
-    } else {
-        target.known_good = still_serving(workload);
-        begin(&mut target, now, notices);
+    match arrival {
+        Arrival::Taken(good) if good.fingerprint == workload.live => {
+            notices.push(Notice::new(
+                Reason::RevisionAdopted,
+                format!("{} was known good to a policy before this one, and stays so", good.name()),
+            ));
+            target.standing = Standing::new("KnownGood", format!("{} is known good", good.name()));
+            target.known_good = Some(good.clone());
+        }
+        Arrival::Before if complete => {
+            notices.push(Notice::new(
+                Reason::RevisionAdopted,
+                format!("{} was complete when first seen and is adopted as known good", target.current.name()),
+            ));
+            target.standing = Standing::new("Adopted", format!("{} is adopted as known good", target.current.name()));
+            target.known_good = Some(target.current.clone());
+        }
+        Arrival::Taken(good) => {
+            target.known_good = Some(good.clone());
+            begin(&mut target, now, notices);
+        }
+        Arrival::Before | Arrival::After => {
+            target.known_good = still_serving(workload);
+            begin(&mut target, now, notices);
+        }
     }
     target
 }

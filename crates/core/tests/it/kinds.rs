@@ -354,9 +354,9 @@ fn hanging(pod: PodFacts, second: i64) -> PodFacts {
 /// What is decided at second 700 about a rollout of v2 with these pods, with a progress deadline of 10 minutes.
 fn stuck_with(kind: Kind, pods: Vec<PodFacts>) -> Decision {
     let of_kind = |workload| Workload { kind, ..workload };
-    let (v1, _) = observe(None, &of_kind(stateful_set("v1", all("v1"))), Arrival::Before, at(0));
+    let (v1, _) = observe(None, &of_kind(stateful_set("v1", all("v1"))), &Arrival::Before, at(0));
     let rolling = of_kind(stateful_set("v2", pods));
-    let (state, _) = observe(Some(&v1), &rolling, Arrival::Before, at(10));
+    let (state, _) = observe(Some(&v1), &rolling, &Arrival::Before, at(10));
     decide(&policy(), state, &rolling, &[passing()], None, at(700))
 }
 
@@ -488,8 +488,8 @@ fn half_of_the_new_pods_that_hang_are_the_releases_fault() {
 #[test]
 fn a_rollout_that_was_complete_does_not_get_stuck() {
     let of_kind = |workload| Workload { kind: Kind::DaemonSet, ..workload };
-    let (v1, _) = observe(None, &of_kind(stateful_set("v1", all("v1"))), Arrival::Before, at(0));
-    let (rolling, _) = observe(Some(&v1), &of_kind(stateful_set("v2", all("v2"))), Arrival::Before, at(10));
+    let (v1, _) = observe(None, &of_kind(stateful_set("v1", all("v1"))), &Arrival::Before, at(0));
+    let (rolling, _) = observe(Some(&v1), &of_kind(stateful_set("v2", all("v2"))), &Arrival::Before, at(10));
     assert!(rolling.rollout.as_ref().is_some_and(|rollout| rollout.completed.is_some()));
     let later = of_kind(stateful_set("v2", (0..3).map(|index| hanging(numbered("v2", index), 20)).collect()));
     assert!(decide(&policy(), rolling, &later, &[passing()], None, at(700)).order.is_none(), "its checks judge it");

@@ -86,7 +86,7 @@ proptest! {
         for (workload, result, act, wait) in looks {
             second += wait;
             let before = state.clone();
-            let (seen, _) = observe(before.as_ref(), &workload, Arrival::Before, at(second));
+            let (seen, _) = observe(before.as_ref(), &workload, &Arrival::Before, at(second));
             let adopted = before.is_none().then(|| seen.known_good.clone()).flatten();
             let checks: Vec<CheckResult> = seen.rollout.iter().map(|_| result.clone()).collect();
             let acting = seen.rollback.as_ref().map(|_| Acting { phase: act, message: "m".into(), bad: bad.clone(), contended: wait % 2 == 0 });
@@ -135,7 +135,7 @@ proptest! {
             }
             prop_assert!(decision.state.quarantined.len() <= MAX_QUARANTINED);
             // The same look again tells nothing new, unless a rollback has just ended: then it is followed again.
-            let (again, notices) = observe(Some(&decision.state), &workload, Arrival::Before, at(second));
+            let (again, notices) = observe(Some(&decision.state), &workload, &Arrival::Before, at(second));
             prop_assert!(seen.rollback.is_some() || notices.is_empty() && again == decision.state, "the same look changed something: {notices:?}\n{:#?}\n{again:#?}", decision.state);
 
             let mut next = decision.state;

@@ -53,7 +53,7 @@ fn tell(policy: &Policy, looks: &[Look]) -> String {
                 }
             }
         }
-        let (target, mut notices) = observe(state.as_ref(), &look.workload, Arrival::Before, now);
+        let (target, mut notices) = observe(state.as_ref(), &look.workload, &Arrival::Before, now);
         let requests: Answer<Vec<PodSeries>> = match &look.traffic {
             Ok(_) => Ok(history.values().cloned().collect()),
             Err(missing) => Err(missing.clone()),

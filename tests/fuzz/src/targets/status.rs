@@ -59,10 +59,10 @@ fn a_target(story: &Value, policy: &Policy, status: &TargetStatus, workload: &Wo
     let known = target_from_status(status);
     can_be_written(&known);
 
-    let arrival = Arrival::of(workload, Timestamp::UNIX_EPOCH, policy.soak.duration, now);
-    let (seen, _) = observe(Some(&known), workload, arrival, now);
+    let arrival = Arrival::of(workload, Timestamp::UNIX_EPOCH, &policy.soak, None, now);
+    let (seen, _) = observe(Some(&known), workload, &arrival, now);
     assert_eq!(
-        observe(Some(&seen), workload, arrival, now),
+        observe(Some(&seen), workload, &arrival, now),
         (seen.clone(), Vec::<Notice>::new()),
         "a look changes what it saw"
     );

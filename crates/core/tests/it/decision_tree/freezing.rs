@@ -50,7 +50,7 @@ fn an_irreversible_release_that_is_bad_is_frozen_while_old_pods_serve() {
     let message = &frozen.state.standing.message;
     assert!(message.contains("frozen") && message.contains("3 pods of other revisions"), "{message}");
     assert!(message.contains("kubectl rollout resume deploy/web"), "{message}");
-    let (seen, noticed) = observe(Some(&frozen.state), &frozen_v2(), Arrival::Before, at(40));
+    let (seen, noticed) = observe(Some(&frozen.state), &frozen_v2(), &Arrival::Before, at(40));
     assert_eq!(noticed, []);
     let again = decide(&policy(), seen, &frozen_v2(), &[passing()], None, at(40));
     assert_eq!((again.state.standing, again.freeze, again.notices), (frozen.state.standing, None, vec![]));
@@ -69,7 +69,7 @@ fn a_freeze_that_nobody_remembers_is_read_from_the_mark() {
     assert_eq!(found.state.standing.reason, "ForwardFixOnly");
     assert_eq!((told(&found), found.freeze), (vec![Reason::RolloutFrozen], None));
     // By a policy that never saw it begin, too.
-    let (anew, _) = observe(None, &frozen_v2(), Arrival::Before, at(50));
+    let (anew, _) = observe(None, &frozen_v2(), &Arrival::Before, at(50));
     let found = decide(&policy(), anew, &frozen_v2(), &[], None, at(50));
     assert_eq!((found.state.standing.reason.as_str(), found.freeze), ("ForwardFixOnly", None));
 }
@@ -134,7 +134,7 @@ fn a_newer_revision_ends_the_freeze_and_is_judged() {
         let mut sets = vec![revision("v1", 1, 3, 3), revision("v2", 2, 1, 0)];
         sets.extend((live == "v3").then(|| revision("v3", 3, 0, 0)));
         let newer = Workload { paused: true, frozen: Some(version("v2")), ..workload(live, sets) };
-        let (seen, _) = observe(Some(&remembered()), &newer, Arrival::Before, at(40));
+        let (seen, _) = observe(Some(&remembered()), &newer, &Arrival::Before, at(40));
         let decision = decide(&policy(), seen.clone(), &newer, &[], None, at(40));
         assert_eq!((decision.freeze, told(&decision)), (Some(FreezeAct::End), vec![Reason::RolloutResumed]), "{live}");
         assert_ne!(decision.state.standing.reason, "Paused", "{live}");
@@ -151,7 +151,7 @@ fn a_newer_revision_ends_the_freeze_and_is_judged() {
 fn a_newer_manifest_that_asks_for_a_pause_keeps_it() {
     let newer = workload("v3", vec![revision("v1", 1, 3, 3), revision("v2", 2, 1, 0)]);
     let newer = Workload { paused: true, pause_is_applied: true, frozen: Some(version("v2")), ..newer };
-    let (seen, _) = observe(Some(&remembered()), &newer, Arrival::Before, at(40));
+    let (seen, _) = observe(Some(&remembered()), &newer, &Arrival::Before, at(40));
     let decision = decide(&policy(), seen, &newer, &[], None, at(40));
     assert_eq!((decision.freeze, decision.state.standing.reason.as_str()), (Some(FreezeAct::Unmark), "Paused"));
     assert_eq!(told(&decision), []);
@@ -165,13 +165,13 @@ fn what_a_person_resumes_is_not_frozen_again() {
     assert_eq!(first.state.rollout.as_ref().and_then(|rollout| rollout.freeze), Some(FreezeState::Resumed));
     let second = decide(&policy(), first.state, &resumed, &[breached()], None, at(41));
     assert_eq!((second.freeze, told(&second)), (Some(FreezeAct::Unmark), vec![]));
-    let (seen, _) = observe(Some(&second.state), &irreversible(), Arrival::Before, at(50));
+    let (seen, _) = observe(Some(&second.state), &irreversible(), &Arrival::Before, at(50));
     let after = decide(&policy(), seen, &irreversible(), &[breached()], None, at(50));
     assert_eq!((after.freeze, told(&after)), (None, vec![]));
     assert_eq!((after.state.phase, after.state.standing.reason.as_str()), (Phase::Held, "ForwardFixOnly"));
     // Its pods become available: it soaks, and is still bad.
     let complete = Workload { said: Said::read(None, Some("Irreversible")), ..complete_v2() };
-    let (seen, _) = observe(Some(&after.state), &complete, Arrival::Before, at(60));
+    let (seen, _) = observe(Some(&after.state), &complete, &Arrival::Before, at(60));
     let after = decide(&policy(), seen, &complete, &[breached()], None, at(60));
     assert_eq!((after.state.phase, told(&after)), (Phase::Held, vec![]), "a person knows");
 }
@@ -223,7 +223,7 @@ fn why_a_freeze_ends_is_told() {
     assert_eq!(why(&policy(), unjudged, &frozen_v2()), "nobody judges it any more");
     let newer = workload("v3", vec![revision("v1", 1, 3, 3), revision("v2", 2, 1, 0)]);
     let newer = Workload { paused: true, frozen: Some(version("v2")), ..newer };
-    let (seen, _) = observe(Some(&remembered()), &newer, Arrival::Before, at(40));
+    let (seen, _) = observe(Some(&remembered()), &newer, &Arrival::Before, at(40));
     assert_eq!(why(&policy(), seen, &newer), "it is another revision than the frozen one");
 }
 
@@ -257,7 +257,7 @@ fn a_person_resumes_with_the_mark_or_without_it() {
 fn a_freeze_lasts_until_somebody_ends_it() {
     let mut state = remembered();
     for second in [40, 50, 60] {
-        let (seen, _) = observe(Some(&state), &frozen_v2(), Arrival::Before, at(second));
+        let (seen, _) = observe(Some(&state), &frozen_v2(), &Arrival::Before, at(second));
         let decision = decide(&policy(), seen, &frozen_v2(), &[breached()], None, at(second));
         assert_eq!((decision.freeze, told(&decision)), (None, vec![]));
         state = decision.state;

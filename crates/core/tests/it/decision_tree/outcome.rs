@@ -59,10 +59,10 @@ fn a_target_that_needs_a_person_does_until_something_else_is_applied() {
         assert_eq!(ended.phase, Phase::Escalated, "{phase:?}");
         // Somebody scales it: the template is the same.
         let scaled = Workload { replicas: 5, generation: 9, observed_generation: 9, ..live };
-        let (seen, _) = observe(Some(&ended), &scaled, Arrival::Before, at(60));
+        let (seen, _) = observe(Some(&ended), &scaled, &Arrival::Before, at(60));
         assert_eq!((seen.phase, &seen.standing), (Phase::Escalated, &ended.standing), "{phase:?}");
         let v3 = workload("v3", vec![revision("v3", 3, 3, 0), revision("v1", 1, 3, 3)]);
-        assert_eq!(observe(Some(&ended), &v3, Arrival::Before, at(70)).0.phase, Phase::Progressing, "{phase:?}");
+        assert_eq!(observe(Some(&ended), &v3, &Arrival::Before, at(70)).0.phase, Phase::Progressing, "{phase:?}");
     }
 }
 
@@ -93,24 +93,24 @@ fn what_the_known_good_revision_ran_with_stays_known_when_none_of_it_runs_any_mo
         ..revision("v1", 3, desired, desired)
     };
     let (mut known, _) =
-        observe(None, &workload("v1", vec![revision("v1", 1, 0, 0), again(3)]), Arrival::Before, at(0));
+        observe(None, &workload("v1", vec![revision("v1", 1, 0, 0), again(3)]), &Arrival::Before, at(0));
     known.known_good.as_mut().unwrap().config = Some(config.clone());
     let sets = |desired: i32| vec![revision("v1", 1, 0, 0), again(desired), revision("v2", 4, 3, 3)];
     for desired in [2, 0] {
-        known = observe(Some(&known), &workload("v2", sets(desired)), Arrival::Before, at(10)).0;
+        known = observe(Some(&known), &workload("v2", sets(desired)), &Arrival::Before, at(10)).0;
         let good = known.known_good.as_ref().unwrap();
         assert_eq!((good.config.as_ref(), good.replica_set.as_str()), (Some(&config), "web-v1-again"), "{desired}");
     }
     // Pruned: the other one has the same template, and nothing was started since.
     let pruned = workload("v2", vec![revision("v1", 1, 0, 0), revision("v2", 4, 3, 3)]);
-    let good = observe(Some(&known), &pruned, Arrival::Before, at(20)).0.known_good.unwrap();
+    let good = observe(Some(&known), &pruned, &Arrival::Before, at(20)).0.known_good.unwrap();
     assert_eq!((good.config.as_ref(), good.replica_set.as_str()), (Some(&config), "web-v1"));
     // A restart did start pods, with what is there now.
     let restarted = workload("v1", vec![revision("v1", 1, 0, 0), again(3)]);
-    let (first, _) = observe(None, &workload("v1", vec![revision("v1", 1, 3, 3)]), Arrival::Before, at(0));
+    let (first, _) = observe(None, &workload("v1", vec![revision("v1", 1, 3, 3)]), &Arrival::Before, at(0));
     let mut first = first;
     first.known_good.as_mut().unwrap().config = Some(config);
-    assert_eq!(observe(Some(&first), &restarted, Arrival::Before, at(5)).0.known_good.unwrap().config, None);
+    assert_eq!(observe(Some(&first), &restarted, &Arrival::Before, at(5)).0.known_good.unwrap().config, None);
 }
 
 #[test]

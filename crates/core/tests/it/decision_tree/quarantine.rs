@@ -10,13 +10,13 @@ use snapback_core::watch::{Arrival, Phase, Quarantined, Target, decide, observe,
 #[test]
 fn a_quarantined_revision_that_comes_back_is_undone_again_without_metrics() {
     let bad = Quarantined { fingerprint: version("v2"), rollback: "r".into(), called: Vec::new(), at: at(5) };
-    let (v1, _) = observe(None, &complete_v1(), Arrival::Before, at(0));
+    let (v1, _) = observe(None, &complete_v1(), &Arrival::Before, at(0));
     let (target, notices) =
-        observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), Arrival::Before, at(30));
+        observe(Some(&Target { quarantined: vec![bad], ..v1 }), &rolling_v2(), &Arrival::Before, at(30));
     assert_eq!((target.phase, target.standing.reason.as_str()), (Phase::Progressing, "Quarantined"));
     assert_eq!(notices.iter().map(|notice| notice.reason).collect::<Vec<_>>(), [Reason::RevisionReturned]);
     // The same look again tells nothing new, and its pods do not start a soak.
-    let (again, told) = observe(Some(&target), &complete_v2(), Arrival::Before, at(31));
+    let (again, told) = observe(Some(&target), &complete_v2(), &Arrival::Before, at(31));
     assert_eq!((again.rollout.clone(), told), (target.rollout, vec![]));
 
     let decision = decide(&policy(), again, &complete_v2(), &[], None, at(31));
@@ -47,7 +47,7 @@ fn a_released_revision_is_judged_like_a_new_one() {
     assert_eq!(decide(&policy(), live, &rolling_v2(), &[], None, at(41)).order, None);
 
     let mut absent =
-        Target { quarantined: returned().quarantined, ..observe(None, &complete_v1(), Arrival::Before, at(0)).0 };
+        Target { quarantined: returned().quarantined, ..observe(None, &complete_v1(), &Arrival::Before, at(0)).0 };
     assert_eq!(release(&mut absent, &["other".to_owned()], at(40)), vec![]);
     assert_eq!(absent.quarantined.len(), 1);
     assert_eq!(release(&mut absent, &["r".to_owned()], at(40)), vec![]);
@@ -85,7 +85,7 @@ fn a_bad_revision_that_outlived_the_newer_one_is_judged_anew() {
     let decision = decide(&policy(), state, &complete_v2(), &[], Some(&acting), at(50));
     assert_eq!((decision.state.phase, decision.state.rollback.as_ref()), (Phase::Progressing, None));
     assert_eq!(decision.state.rollout.as_ref().map(|rollout| rollout.started), Some(at(50)));
-    let (seen, _) = observe(Some(&decision.state), &complete_v2(), Arrival::Before, at(51));
+    let (seen, _) = observe(Some(&decision.state), &complete_v2(), &Arrival::Before, at(51));
     let order = decide(&policy(), seen, &complete_v2(), &[breached()], None, at(51)).order;
     assert_eq!(order.map(|order| order.from.fingerprint), Some(version("v2")));
 }

@@ -83,8 +83,8 @@ fn what_cannot_be_told_to_the_end_of_the_longest_soak_is_accepted_and_called_unp
 
 #[test]
 fn kubernetes_own_deadline_is_a_breach_of_this_rollout_only() {
-    let (v1, _) = observe(None, &complete_v1(), Arrival::Before, at(0));
-    let (rolling, _) = observe(Some(&v1), &rolling_v2(), Arrival::Before, at(10));
+    let (v1, _) = observe(None, &complete_v1(), &Arrival::Before, at(0));
+    let (rolling, _) = observe(Some(&v1), &rolling_v2(), &Arrival::Before, at(10));
     let exceeded = |second| Workload { progress_deadline_exceeded: Some(at(second)), ..rolling_v2() };
     let stale = decide(&policy(), rolling.clone(), &exceeded(5), &[passing()], None, at(700));
     assert!(stale.order.is_none(), "the condition survives an undo; it speaks of an earlier rollout");
@@ -100,7 +100,7 @@ fn kubernetes_own_deadline_is_a_breach_of_this_rollout_only() {
 fn scaling_in_the_soak_does_not_start_it_anew() {
     let mut scaled = complete_v2();
     scaled.replicas = 5;
-    let (target, notices) = observe(Some(&soaking()), &scaled, Arrival::Before, at(30));
+    let (target, notices) = observe(Some(&soaking()), &scaled, &Arrival::Before, at(30));
     assert_eq!(
         target.rollout,
         Some(Rollout { started: at(10), completed: Some(at(20)), returned: None, freeze: None })
@@ -111,8 +111,8 @@ fn scaling_in_the_soak_does_not_start_it_anew() {
 #[test]
 fn the_same_look_twice_changes_nothing_and_tells_nothing() {
     for workload in [complete_v1(), rolling_v2(), complete_v2()] {
-        let (first, _) = observe(None, &workload, Arrival::Before, at(0));
-        let (second, notices) = observe(Some(&first), &workload, Arrival::Before, at(5));
+        let (first, _) = observe(None, &workload, &Arrival::Before, at(0));
+        let (second, notices) = observe(Some(&first), &workload, &Arrival::Before, at(5));
         assert_eq!(first, second);
         assert!(notices.is_empty(), "{notices:?}");
     }
