@@ -138,6 +138,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // Whatever is under way has nobody to tell any more.
+    runtime.shutdown_background();
     verdict::print(&told);
     let trials =
         verdict::all(&told).into_iter().map(|(name, found)| Trial::test(name, move || found.map_err(Failed::from)));

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -141,7 +142,8 @@ impl Seen {
     {
         let (api, seen) = (Api::<K>::all(client.clone()), self.clone());
         tokio::spawn(async move {
-            let mut events = watcher(api, config).into_stream().boxed();
+            // Once the server is gone for good, each try fails at once: a task that never waits cannot be ended.
+            let mut events = watcher(api, config).default_backoff().boxed();
             let mut is_listed = false;
             loop {
                 let event = match events.try_next().await {
