@@ -21,12 +21,13 @@ pub struct Kept {
 }
 
 /// The revision that was known good to a policy before, where that is still so: of the newest copy, unless something else was
-/// released since that nobody undid. Whoever goes on releasing without a policy leaves a copy that says nothing any more.
+/// released since that nobody undid, or it was undone itself. Whoever goes on without a policy leaves a copy that says nothing any
+/// more.
 ///
 /// A revision that is not live any more has to be there still: an old copy alone does not show that nothing came after it.
 /// `undone` are the revisions that records of this workload undid.
 pub fn former(copies: &[Kept], workload: &Workload, undone: &[Fingerprint]) -> Option<RevisionRef> {
-    let copy = copies.iter().max_by_key(|copy| copy.made)?;
+    let copy = copies.iter().max_by_key(|copy| copy.made).filter(|copy| !undone.contains(&copy.fingerprint))?;
     let came_since = |revision: &&Revision| {
         revision.created > copy.made
             && revision.fingerprint != workload.live

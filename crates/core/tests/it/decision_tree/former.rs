@@ -90,6 +90,7 @@ fn a_copy_says_nothing_once_something_else_was_released() {
     let since = with(&[made("v1b", 3, 101)]);
     assert_eq!(name(former(&old, &since, &[])), None, "nobody knows what became of it");
     assert_eq!(name(former(&old, &since, &[version("v1b")])), v1(), "it was undone");
+    assert_eq!(name(former(&old, &v2(), &[version("v1")])), None, "a person went away from it");
     // Started anew: another ReplicaSet, the same revision.
     assert_eq!(name(former(&old, &with(&[made("v1", 3, 150)]), &[])), v1());
     let only_live = Workload { revisions: vec![revision("v2", 2, 3, 3)], ..v2() };
