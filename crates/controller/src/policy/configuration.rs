@@ -18,7 +18,10 @@ pub(super) async fn keep_config(look: &Look<'_>, state: &mut Target) -> Option<R
     let (namespace, name, live, rules) = (look.namespace(), look.name, look.live, look.rules());
     let good = state.known_good.as_mut()?;
     let mut why = None;
-    if (is_owed(good, rules) || has_lost(good, rules))
+    // While another revision is live, what is there now is that one's: nobody knows what the good one read.
+    let is_known = good.config.is_some() || good.fingerprint == live.workload.live;
+    if is_known
+        && (is_owed(good, rules) || has_lost(good, rules))
         && let Some(template) = template_of(live, &good.fingerprint)
         && let Err(error) = keep(&look.shared.client, &namespace, name, live, &template, rules, &mut good.config).await
     {

@@ -118,19 +118,20 @@ pub(super) async fn judge(look: Look<'_>) -> Result<Judged, Error> {
     Ok(Judged { status: Some(status), uid: Some(state.uid.as_str().to_owned()), notices, next_look })
 }
 
-/// What was known good to a policy before this one, of a workload that this one sees for the first time. Where the copies may
-/// not be read, there were none; else the look has to know.
+/// What was known good to a policy before this one, of a workload that this one sees for the first time. What a person let stay is not
+/// judged again. Where the copies may not be read, there were none; else the look has to know.
 async fn former(look: &Look<'_>) -> Result<Option<RevisionRef>, Error> {
     let workload = &look.live.workload;
     let uid = workload.uid.as_str();
-    if look.known.is_some_and(|known| known.uid == uid) {
+    let records = &look.guarded.records;
+    if look.known.is_some_and(|known| known.uid == uid) || records.may_stay(uid, workload.live.as_str()) {
         return Ok(None);
     }
     let copies = match snapshot::all(&look.shared.client, &look.namespace(), look.name, uid).await {
         Err(error) if !error.is_transient() => Vec::new(),
         copies => copies?,
     };
-    Ok(watch::former(&copies, workload, &look.guarded.records.undone(uid)))
+    Ok(watch::former(&copies, workload, &records.undone(uid)))
 }
 
 /// What is remembered, after this look; whom a person let go, and whose undo is followed.

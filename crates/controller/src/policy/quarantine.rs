@@ -6,12 +6,14 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
-use snapback_api::v1alpha1::{HeldKind, HoldStatus, Rollback, RollbackPhase, RollbackStatus, TargetStatus, Timeline};
+use snapback_api::v1alpha1::{
+    ApprovalDecision, HeldKind, HoldStatus, Rollback, RollbackPhase, RollbackStatus, TargetStatus, Timeline,
+};
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::gitops::Delivery;
 use snapback_core::notice::{Notice, Reason};
 use snapback_core::rollback::how_to_release;
-use snapback_core::watch::{Order, Phase, Standing, Target};
+use snapback_core::watch::{Order, Phase, Standing, Target, Undone};
 
 use crate::context::Context;
 
@@ -48,12 +50,26 @@ impl Records {
         Some((status.phase?, &status.message))
     }
 
-    /// The revisions of this workload that were undone.
-    pub(super) fn undone(&self, uid: &str) -> Vec<Fingerprint> {
-        let of_target = self.0.get(uid).into_iter().flatten().filter_map(|record| record.0.as_ref().ok());
-        let was_undone = |record: &&Rollback| timeline(record).is_some_and(|times| times.undo_accepted_at.is_some());
-        let from = |record: &Rollback| Some(Fingerprint::recorded(record.ordered()?.from.fingerprint.clone()));
-        of_target.filter(was_undone).filter_map(from).collect()
+    /// The undos of this workload.
+    pub(super) fn undone(&self, uid: &str) -> Vec<Undone> {
+        let undo = |record: &Rollback| {
+            let fingerprint = Fingerprint::recorded(record.ordered()?.from.fingerprint.clone());
+            Some(Undone { fingerprint, at: timeline(record)?.undo_accepted_at.as_ref()?.0 })
+        };
+        self.of_target(uid).filter_map(undo).collect()
+    }
+
+    /// Whether a person said that this revision is not to be undone.
+    pub(super) fn may_stay(&self, uid: &str, revision: &str) -> bool {
+        let is_from = |record: &&Rollback| record.ordered().is_some_and(|ordered| ordered.from.fingerprint == revision);
+        let newest = self.of_target(uid).filter(is_from).max_by_key(|record| record.decided_at());
+        newest
+            .and_then(|record| record.spec.approval.as_ref())
+            .is_some_and(|one| one.decision == ApprovalDecision::Rejected)
+    }
+
+    fn of_target(&self, uid: &str) -> impl Iterator<Item = &Rollback> {
+        self.0.get(uid).into_iter().flatten().filter_map(|record| record.0.as_ref().ok())
     }
 
     /// The record that put this revision back after `undone` had undone it.

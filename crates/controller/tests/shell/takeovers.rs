@@ -92,3 +92,42 @@ async fn what_was_released_without_a_policy_and_has_run_is_adopted() {
     world.until("known", |world| world.target().is_some()).await;
     assert_eq!(stands(&world.target().unwrap()), (PhaseName::Idle, Some("shop/checkout:v2")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_let_stay_is_not_judged_again() {
+    let (world, bad) = measured().await;
+    let mut asking = rules();
+    asking["mode"] = json!("Approve");
+    world.policy(&asking);
+    world.deploy("v2", true);
+    world
+        .until("the soak", |world| of(world, "checkout").is_some_and(|target| target.phase == PhaseName::Soaking))
+        .await;
+    bad.store(world.now().as_second(), Ordering::Relaxed);
+    world.until("a question", |world| !world.rollbacks().is_empty()).await;
+    let mut answer = serde_json::to_value(&world.rollbacks()[0]).unwrap();
+    answer["spec"]["approval"] = json!({"decision": "Rejected", "by": "me"});
+    answer["metadata"] = json!({"name": answer["metadata"]["name"], "namespace": NAMESPACE});
+    answer.as_object_mut().unwrap().remove("status");
+    world.api.apply(API, "rollbacks", &answer);
+    world.until("held", |world| of(world, "checkout").is_some_and(|target| target.phase == PhaseName::Held)).await;
+    forget(&world);
+    world.policy(&rules());
+    world.until("known", |world| world.target().is_some()).await;
+    assert_eq!(stands(&world.target().unwrap()), (PhaseName::Idle, Some("shop/checkout:v2")));
+}
+
+/// What the ConfigMaps hold while another revision is live is that one's.
+#[tokio::test(start_paused = true)]
+async fn the_configuration_of_the_day_is_not_taken_for_that_of_a_revision_which_is_not_live() {
+    let world = World::adopted_with(&json!([{"name": "settings", "configMap": {"name": "settings"}}])).await;
+    let config = |world: &World| world.target().and_then(|target| target.known_good?.config);
+    world.until("what v1 reads", |world| config(world).is_some_and(|config| config.len() == 1)).await;
+    world.deploy("v2", true);
+    world.until("the soak", |world| world.target().is_some_and(|target| target.phase == PhaseName::Soaking)).await;
+    forget(&world);
+    world.policy(&json!({}));
+    world.until("known", |world| world.target().is_some()).await;
+    assert_eq!(stands(&world.target().unwrap()).1, Some("shop/checkout:v1"));
+    assert!(config(&world).is_none(), "{:?}", config(&world));
+}

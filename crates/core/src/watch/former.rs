@@ -20,27 +20,35 @@ pub struct Kept {
     pub made: Timestamp,
 }
 
-/// The revision that was known good to a policy before, where that is still so: of the newest copy, unless something else was
-/// released since that nobody undid, or it was undone itself. Whoever goes on without a policy leaves a copy that says nothing any
-/// more.
+/// An undo of a revision, as a record of this workload tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undone {
+    /// The revision that was live before.
+    pub fingerprint: Fingerprint,
+    /// When the API server took the undo.
+    pub at: Timestamp,
+}
+
+/// The revision that was known good to a policy before, where that is still so: of the newest copy, unless it was undone after that.
 ///
-/// A revision that is not live any more has to be there still: an old copy alone does not show that nothing came after it.
-/// `undone` are the revisions that records of this workload undid.
-pub fn former(copies: &[Kept], workload: &Workload, undone: &[Fingerprint]) -> Option<RevisionRef> {
-    let copy = copies.iter().max_by_key(|copy| copy.made).filter(|copy| !undone.contains(&copy.fingerprint))?;
-    let came_since = |revision: &&Revision| {
-        revision.created > copy.made
-            && revision.fingerprint != workload.live
-            && revision.fingerprint != copy.fingerprint
-            && !undone.contains(&revision.fingerprint)
-    };
-    if workload.revisions.iter().any(|revision| came_since(&revision)) {
+/// Of what is not live any more, the copy alone is not enough: it stays as long as its workload. Nothing else may have been live since. By
+/// Kubernetes' numbers it is the last one before the live one then: one that comes back gets a new number, and so outranks what
+/// was undone. That also holds for what people did without a policy.
+///
+/// Of what is live, nothing may have been released since that nobody undid: else it is another release of an old template.
+pub fn former(copies: &[Kept], workload: &Workload, undone: &[Undone]) -> Option<RevisionRef> {
+    let copy = copies.iter().max_by_key(|copy| copy.made)?;
+    if undone.iter().any(|undo| undo.fingerprint == copy.fingerprint && undo.at >= copy.made) {
         return None;
     }
+    let mut others = workload.revisions.iter().filter(|revision| revision.fingerprint != workload.live);
     let revision = if copy.fingerprint == workload.live {
-        RevisionRef::live(workload)
+        let was_undone = |revision: &Revision| undone.iter().any(|undo| undo.fingerprint == revision.fingerprint);
+        let came_since = |revision: &Revision| revision.created > copy.made && !was_undone(revision);
+        (!others.any(came_since)).then(|| RevisionRef::live(workload))?
     } else {
-        RevisionRef::in_workload(workload, &copy.fingerprint)?
+        let last = others.max_by_key(|revision| revision.number)?;
+        (last.fingerprint == copy.fingerprint).then(|| RevisionRef::in_workload(workload, &last.fingerprint))??
     };
     Some(RevisionRef { snapshot: copy.name.clone(), ..revision })
 }

@@ -30,7 +30,7 @@ mod soak;
 
 pub use blocked::{blocked, permitted};
 pub use decide::{Decision, Order, decide};
-pub use former::{Kept, former};
+pub use former::{Kept, Undone, former};
 pub use freeze::{FreezeAct, not_frozen};
 pub use observe::{Arrival, observe};
 pub use quarantine::release;

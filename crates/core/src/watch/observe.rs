@@ -23,14 +23,17 @@ impl Arrival {
     ///
     /// Times of the API are whole seconds: of two in the same second, the workload counts as the later one. Nothing
     /// is lost by judging it.
-    /// What is live instead of a `former` known good revision is judged on, unless it has run for longer than any soak: then
-    /// nobody may have judged it for long, and people run it.
+    /// What is live instead of a `former` known good revision is judged on, unless it is older than any soak: then nobody may have
+    /// judged it for long, and people run it. A restart makes it no younger.
     pub fn of(workload: &Workload, since: Timestamp, soak: &Soak, former: Option<RevisionRef>, now: Timestamp) -> Self {
         let has_run_for = |soak: SignedDuration| {
             workload.live_revision().is_some_and(|revision| now.duration_since(revision.created) > soak)
         };
+        let is_old = |revision: &Revision| {
+            revision.fingerprint == workload.live && now.duration_since(revision.created) > soak.longest
+        };
         if let Some(former) = former
-            && (former.fingerprint == workload.live || !has_run_for(soak.longest))
+            && (former.fingerprint == workload.live || !workload.revisions.iter().any(is_old))
         {
             return Self::Taken(former);
         }
@@ -91,7 +94,7 @@ fn first_sight(workload: &Workload, arrival: &Arrival, now: Timestamp, notices: 
         Arrival::Taken(good) if good.fingerprint == workload.live => {
             notices.push(Notice::new(
                 Reason::RevisionAdopted,
-                format!("{} was known good to a policy before this one, and stays so", good.name()),
+                format!("{} was known good before, and stays so", good.name()),
             ));
             target.standing = Standing::new("KnownGood", format!("{} is known good", good.name()));
             target.known_good = Some(good.clone());

@@ -4,7 +4,7 @@ use crate::support::*;
 use jiff::SignedDuration;
 use snapback_core::fingerprint::Fingerprint;
 use snapback_core::notice::Reason;
-use snapback_core::watch::{Arrival, Kept, Phase, RevisionRef, Target, former, observe};
+use snapback_core::watch::{Arrival, Kept, Phase, RevisionRef, Target, Undone, former, observe};
 use snapback_core::workload::{Revision, Workload};
 
 /// v1 is known good since second 100.
@@ -23,6 +23,10 @@ fn v2() -> Workload {
     v2
 }
 
+fn undone(name: &str, second: i64) -> Undone {
+    Undone { fingerprint: version(name), at: at(second) }
+}
+
 fn name(revision: Option<RevisionRef>) -> Option<(Fingerprint, String)> {
     revision.map(|revision| (revision.fingerprint, revision.snapshot))
 }
@@ -37,7 +41,7 @@ fn first_look(workload: &Workload, copies: &[Kept], second: i64) -> (Target, Vec
 }
 
 /// The same, after undos of some revisions.
-fn after(undone: &[Fingerprint], workload: &Workload, copies: &[Kept], second: i64) -> (Target, Vec<Reason>) {
+fn after(undone: &[Undone], workload: &Workload, copies: &[Kept], second: i64) -> (Target, Vec<Reason>) {
     let arrival = Arrival::of(workload, at(210), &policy().soak, former(copies, workload, undone), at(second));
     let (target, notices) = observe(None, workload, &arrival, at(second));
     (target, notices.iter().map(|notice| notice.reason).collect())
@@ -56,7 +60,7 @@ fn a_release_that_another_policy_judged_is_judged_on_with_that_ones_known_good_r
 fn what_was_known_good_stays_so_even_while_an_undo_still_brings_it_back() {
     let back = Workload { live: version("v1"), ..v2() };
     assert!(snapback_core::workload::rolled_out(&back, &back.live).is_err());
-    let (target, told) = after(&[version("v2")], &back, &[copy("v1", 100)], 220);
+    let (target, told) = after(&[undone("v2", 215)], &back, &[copy("v1", 100)], 220);
     assert_eq!((target.phase, name(target.known_good), target.rollout), (Phase::Idle, v1(), None));
     assert_eq!(told, [Reason::RevisionAdopted]);
     // Without the copy the bad one, which still serves, would be the one to go back to.
@@ -78,7 +82,19 @@ fn what_has_run_for_longer_than_any_soak_is_what_people_run() {
 }
 
 #[test]
-fn a_copy_says_nothing_once_something_else_was_released() {
+fn a_restart_makes_nothing_younger() {
+    let longest = policy().soak.longest.as_secs();
+    let mut restarted = v2();
+    restarted.revisions.push(Revision {
+        name: "web-again".into(),
+        created: at(200 + longest),
+        ..revision("v2", 3, 3, 3)
+    });
+    assert_eq!(first_look(&restarted, &[copy("v1", 100)], 201 + longest).0.phase, Phase::Idle);
+}
+
+#[test]
+fn a_copy_says_nothing_once_something_else_was_live() {
     let with = |more: &[Revision]| {
         let mut workload = v2();
         workload.revisions.extend_from_slice(more);
@@ -86,15 +102,35 @@ fn a_copy_says_nothing_once_something_else_was_released() {
     };
     let old = [copy("v1", 100)];
     assert_eq!(name(former(&old, &with(&[]), &[])), v1());
-    assert_eq!(name(former(&old, &with(&[made("v0", 0, 100)]), &[])), v1(), "it came before");
-    let since = with(&[made("v1b", 3, 101)]);
-    assert_eq!(name(former(&old, &since, &[])), None, "nobody knows what became of it");
-    assert_eq!(name(former(&old, &since, &[version("v1b")])), v1(), "it was undone");
-    assert_eq!(name(former(&old, &v2(), &[version("v1")])), None, "a person went away from it");
+    assert_eq!(name(former(&old, &with(&[made("v0", 0, 10)]), &[])), v1(), "it came before");
+    // One that came back has a newer number, however old its ReplicaSet is. So has what came since.
+    let back = Workload { live: version("v3"), ..with(&[made("v0", 3, 10), made("v3", 4, 200)]) };
+    assert_eq!(name(former(&old, &back, &[])), None, "people went away from it");
+    assert_eq!(name(former(&old, &back, &[undone("v0", 5)])), None, "undone long ago, and let through since");
+    // An undo brought it back.
+    let mut undo = v2();
+    undo.live = version("v3");
+    undo.revisions = vec![made("v2", 2, 120), made("v1", 3, 50), made("v3", 4, 200)];
+    assert_eq!(name(former(&old, &undo, &[])), v1());
     // Started anew: another ReplicaSet, the same revision.
     assert_eq!(name(former(&old, &with(&[made("v1", 3, 150)]), &[])), v1());
     let only_live = Workload { revisions: vec![revision("v2", 2, 3, 3)], ..v2() };
     assert_eq!(name(former(&old, &only_live, &[])), None, "without a history nothing shows that nothing came between");
+}
+
+#[test]
+fn what_was_undone_since_is_not_known_good_any_more() {
+    let old = [copy("v1", 100)];
+    assert_eq!(name(former(&old, &v2(), &[undone("v1", 100)])), None, "a person went away from it");
+    assert_eq!(name(former(&old, &v2(), &[undone("v1", 99)])), v1(), "it was found good afterwards");
+}
+
+#[test]
+fn an_old_template_that_is_released_again_is_a_release() {
+    let again = Workload { live: version("v1"), ..v2() };
+    let old = [copy("v1", 100)];
+    assert_eq!(name(former(&old, &again, &[])), None, "nobody knows what became of v2");
+    assert_eq!(name(former(&old, &again, &[undone("v2", 300)])), v1(), "its undo brought it back");
 }
 
 #[test]
