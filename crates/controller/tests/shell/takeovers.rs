@@ -87,7 +87,7 @@ async fn what_was_released_without_a_policy_and_has_run_is_adopted() {
     forget(&world);
     world.deploy("v2", true);
     // The longest soak is four times the soak of ten seconds.
-    world.pass(Duration::from_secs(60)).await;
+    world.pass(Duration::from_mins(1)).await;
     world.policy(&json!({}));
     world.until("known", |world| world.target().is_some()).await;
     assert_eq!(stands(&world.target().unwrap()), (PhaseName::Idle, Some("shop/checkout:v2")));
